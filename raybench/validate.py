@@ -1,0 +1,186 @@
+"""From a sweep file to a spec, or to every mistake in it at once.
+
+Three passes over one list of mistakes: ``shape``, and from ``checks`` keys against each other, and
+names and paths. Each mistake carries its line, its key, what was given and what to give instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raybench.backbones.cards import GROUPS
+from raybench.backbones.index import is_weights_file
+from raybench.checks import check_names, check_values
+from raybench.errors import SpecError
+from raybench.fields import as_json
+from raybench.mistakes import Mistakes
+from raybench.shape import Origins, parse_shape
+from raybench.spec import SweepSpec
+from raybench.yamlio import KeyPath, parse_file, parse_yaml
+
+
+def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Read, override and check a sweep file.
+
+    Args:
+        source: a path, or the name of a shipped file (``quickstart``).
+        overrides: ``key.path=value`` strings, applied before anything is checked.
+
+    Raises:
+        SpecError: with every mistake found.
+    """
+    path = find_spec(source)
+    raw, lines = parse_file(path)
+    if not isinstance(raw, dict):
+        raise SpecError(
+            f"{path.name}: a sweep file is a mapping of keys (name, backbones, datasets ...), "
+            f"got {as_json(raw)}; 'raybench validate quickstart' checks a shipped one"
+        )
+    _override_all(raw, overrides, lines)
+    return check_spec(raw, lines, path.parent.resolve(), path.name)
+
+
+def find_spec(source: str | Path) -> Path:
+    """The file itself, or the shipped one of that name.
+
+    Raises:
+        SpecError: neither exists; names the shipped ones.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_specs()
+    name = str(source)
+    if name in shipped:
+        return shipped[name]
+    if path.is_dir():
+        raise SpecError(f"'{source}' is a folder; give a sweep file in it")
+    raise SpecError(f"no file '{source}'; shipped sweeps are {', '.join(sorted(shipped))}")
+
+
+def shipped_specs() -> dict[str, Path]:
+    """Name -> path of the sweep files that come with the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def check_spec(
+    raw: dict[str, Any], lines: dict[KeyPath, int], base: Path, source: str = ""
+) -> SweepSpec:
+    """Validate plain data; relative paths are taken from ``base``.
+
+    Raises:
+        SpecError: with every mistake found.
+    """
+    mistakes = Mistakes(lines, source)
+    data, origins = _expand(raw)
+    spec, broken = parse_shape(data, origins, mistakes)
+    if spec is not None:
+        spec = _absolute_paths(spec, base)
+        check_values(spec, raw, broken, mistakes)
+        check_names(spec, origins, mistakes)
+    if spec is None or mistakes:
+        raise SpecError(mistakes.sentences)
+    return spec
+
+
+def _expand(raw: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
+    """Strings become mappings, groups their members; keeps which entry each came from."""
+    data = dict(raw)
+    origins: Origins = {"backbones": [], "datasets": []}
+    for key, single in (("backbones", _backbone_entries), ("datasets", _dataset_entries)):
+        entries = raw.get(key)
+        if not isinstance(entries, list):
+            continue
+        expanded: list[Any] = []
+        for index, entry in enumerate(entries):
+            members = single(entry)
+            expanded += members
+            origins[key] += [index] * len(members)
+        data[key] = expanded
+    return data, origins
+
+
+def _backbone_entries(entry: Any) -> list[Any]:
+    if isinstance(entry, str) and entry in GROUPS:
+        return [member.model_dump(mode="json") for member in GROUPS[entry]]
+    return [{"name": entry}] if isinstance(entry, str) else [entry]
+
+
+def _dataset_entries(entry: Any) -> list[Any]:
+    if isinstance(entry, str):
+        return [{"name": entry}]
+    if isinstance(entry, dict) and "name" not in entry and isinstance(entry.get("path"), str):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["path"]).stem).strip("._-")[:64]
+        return [{"name": name, **entry}] if name else [entry]
+    return [entry]
+
+
+def _override_all(raw: dict[str, Any], overrides: Sequence[str], lines: dict[KeyPath, int]) -> None:
+    mistakes: list[str] = []
+    for override in overrides:
+        try:
+            path = _override(raw, override)
+            lines[path] = Mistakes.FROM_SET
+            for depth in range(1, len(path)):
+                lines.setdefault(path[:depth], Mistakes.FROM_SET)
+        except SpecError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise SpecError(mistakes)
+
+
+def _override(raw: dict[str, Any], override: str) -> KeyPath:
+    """Apply one ``key.path=value``, list items by index; returns the path."""
+    path, separator, text = override.partition("=")
+    if not separator or not all(path.split(".")):
+        raise SpecError(f"--set {override}: write key=value, e.g. recipe.epochs=5")
+    value, _ = parse_yaml(text, f"--set {path}")
+    nowhere = SpecError(f"--set {override}: there is no place '{path}' in the file")
+    target: Any = raw
+    keys: list[str | int] = []
+    *parents, last = path.split(".")
+    try:
+        for part in parents:
+            keys.append(_key_in(target, part))
+            target = _below(target, keys[-1])
+        keys.append(_key_in(target, last))
+        target[keys[-1]] = value
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise nowhere from None
+    return tuple(keys)
+
+
+def _below(container: Any, key: str | int) -> Any:
+    return container.setdefault(key, {}) if isinstance(container, dict) else container[key]
+
+
+def _key_in(container: Any, part: str) -> str | int:
+    if not isinstance(container, list):
+        return part
+    if not part.isdecimal():
+        raise ValueError(part)
+    return int(part)
+
+
+def _absolute_paths(spec: SweepSpec, base: Path) -> SweepSpec:
+    def absolute(text: str | None) -> str | None:
+        # os.path, because pathlib raises on links in a circle and on the home of nobody
+        return None if text is None else os.path.realpath(base / os.path.expanduser(text))  # noqa: PTH111
+
+    datasets = tuple(
+        d.model_copy(update={"path": absolute(d.path), "root": absolute(d.root)})
+        for d in spec.datasets
+    )
+    backbones = tuple(
+        b.model_copy(update={"weights": absolute(b.weights)}) if is_weights_file(b.weights) else b
+        for b in spec.backbones
+    )
+    return spec.model_copy(update={"datasets": datasets, "backbones": backbones})
