@@ -1,0 +1,137 @@
+"""One backbone with a fresh classifier, ready to be trained, and what must be known of it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from raybench.backbones.backbone import (
+    DEFAULT_MEAN,
+    DEFAULT_STD,
+    Backbone,
+    Request,
+    last_layer,
+    make_backbone,
+    no_drop_path,
+)
+from raybench.backbones.index import check_backbone, split_name
+from raybench.backbones.timm_models import build_timm
+from raybench.backbones.torchvision_models import build_torchvision
+from raybench.backbones.weights import load_weights, read_weights
+from raybench.errors import DataError, RaybenchError
+from raybench.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Backbone", "build_backbone"]
+
+
+def build_backbone(
+    spec: BackboneSpec,
+    classes: int,
+    image_size: int,
+    drop_path: float = 0.0,
+    load: bool = True,
+) -> Backbone:
+    """Build, load weights, and try one image, on the CPU; the classifier is always new.
+
+    Initialisation draws from torch's global generator: seed it first.
+
+    Args:
+        spec: name, weights and constructor arguments.
+        classes: outputs of the new classifier.
+        image_size: side of the square images in pixels.
+        drop_path: highest rate of stochastic depth, growing linearly with depth; 0 turns it off,
+            also where the library's default is another.
+        load: False: leave the weights random, since a checkpoint follows. Needs neither network nor
+            weights file, and keeps the normalisation that belongs to the weights.
+
+    Raises:
+        DataError: unknown names, weights that do not fit, a size or argument it cannot take.
+            What a ``python:`` function throws comes as it is.
+        ResourceError: pretrained weights are out of reach.
+    """
+    mistakes = check_backbone(spec if load else spec.model_copy(update={"weights": "none"}))
+    if mistakes:
+        raise DataError(mistakes)
+    library = split_name(spec.name)[0]
+    try:
+        backbone = _BUILDERS[library](Request(spec, classes, image_size, drop_path, load))
+        _try_one_image(backbone.model, classes, image_size)
+    except RaybenchError:
+        raise
+    except Exception as error:  # a library's model code raises anything
+        if library == "python":
+            raise  # the user's own code: its author needs the exception itself
+        raise DataError(
+            f"backbone '{spec.name}' cannot be built for {classes} classes and images of "
+            f"{image_size}x{image_size} with kwargs {dict(spec.kwargs)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return backbone
+
+
+def _try_one_image(model: nn.Module, classes: int, image_size: int) -> None:
+    import torch
+
+    training = model.training
+    with torch.inference_mode():
+        output = model.eval()(torch.zeros(1, 3, image_size, image_size))
+    model.train(training)
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, classes):
+        raise DataError(f"the model must return a tensor of shape (N, {classes}), got {shape}")
+
+
+def _build_python(request: Request) -> Backbone:
+    """The user's function, called as ``f(classes=..., image_size=..., **kwargs)``.
+
+    ``drop_path`` is passed as well where the recipe sets it.
+    """
+    from torch import nn
+
+    spec = request.spec
+    function = _import_function(spec.name)
+    arguments = dict(spec.kwargs)
+    if request.drop_path > 0:
+        if "drop_path" not in inspect.signature(function).parameters:
+            raise no_drop_path(request)
+        arguments["drop_path"] = request.drop_path
+    model = function(classes=request.classes, image_size=request.image_size, **arguments)
+    if not isinstance(model, nn.Module):
+        raise DataError(f"'{spec.name}' must return a torch.nn.Module, got {type(model).__name__}")
+    head = last_layer(model, request.classes)
+    if request.from_file and request.load:
+        load_weights(model, read_weights(spec.weights), head, spec.weights)
+    return make_backbone(model, "python", DEFAULT_MEAN, DEFAULT_STD, head)
+
+
+def _import_function(name: str) -> Callable[..., Any]:
+    """The function of ``python:module:function``; the working folder may hold the module.
+
+    Raises:
+        DataError: no such module or function.
+    """
+    _, module_name, function_name = name.split(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise DataError(f"'{name}' cannot be imported: {error}") from error
+    if not callable(function):
+        raise DataError(f"'{name}' is no function")
+    return cast(Callable[..., Any], function)
+
+
+_BUILDERS: Mapping[str, Callable[[Request], Backbone]] = {
+    "timm": build_timm,
+    "torchvision": build_torchvision,
+    "python": _build_python,
+}

@@ -1,0 +1,208 @@
+"""Which backbones and weights tags exist, from a shipped index: no torch, no timm.
+
+``python -m raybench.backbones.index`` rewrites ``index.json`` from the installed libraries. Tags
+stand with the library's default first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from raybench.spec import BackboneSpec
+
+INDEX_PATH = Path(__file__).with_name("index.json")
+LIBRARIES = ("timm", "torchvision")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+RESERVED_KWARGS = ("num_classes", "pretrained", "weights")
+_PYTHON_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+
+Index = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+@cache
+def load_index() -> Index:
+    """Library -> model name -> weights tags, the default first."""
+    data = json.loads(INDEX_PATH.read_text(encoding="utf-8"))
+    return {
+        library: {name: tuple(tags) for name, tags in data[library].items()}
+        for library in LIBRARIES
+    }
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """Library, model and tag of ``timm:convnext_tiny.fb_in1k``; the tag is often empty."""
+    library, _, model = name.partition(":")
+    if library != "timm":
+        return library, model, ""
+    model, _, tag = model.partition(".")
+    return library, model, tag
+
+
+def is_url(weights: str) -> bool:
+    """Whether ``weights`` names a place in a network."""
+    return "://" in weights
+
+
+def is_weights_file(weights: str) -> bool:
+    """Whether ``weights`` names a local file rather than a tag."""
+    return not is_url(weights) and (weights.lower().endswith(WEIGHT_SUFFIXES) or "/" in weights)
+
+
+def check_backbone(spec: BackboneSpec) -> list[str]:
+    """Every mistake in the name, the weights and the keys of ``kwargs``, in words."""
+    mistakes = []
+    reserved = [key for key in RESERVED_KWARGS if key in spec.kwargs]
+    if reserved:
+        mistakes.append(f"kwargs may not hold {_quoted(reserved)}: raybench sets them itself")
+    library, model, tag = split_name(spec.name)
+    if library == "python":
+        return mistakes + _python_mistakes(spec, model)
+    if ":" not in spec.name or library not in LIBRARIES:
+        return mistakes + [_unknown_library(spec.name)]
+    known = load_index()[library]
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=3, cutoff=0.6)
+        hint = f"; did you mean {_quoted(f'{library}:{name}' for name in near)}?" if near else ""
+        return [*mistakes, f"unknown backbone '{spec.name}'{hint}"]
+    return mistakes + _tag_mistakes(spec, known[model], tag)
+
+
+def list_backbones(pattern: str = "*") -> list[dict[str, Any]]:
+    """Name, library and weights tags of every backbone that matches; default tag first.
+
+    Args:
+        pattern: a shell pattern on ``timm:resnet50`` or ``resnet50``; plain text matches anywhere.
+    """
+    wanted = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
+    return [
+        {"name": f"{library}:{model}", "library": library, "weights": list(tags)}
+        for library, models in load_index().items()
+        for model, tags in models.items()
+        if fnmatch.fnmatch(model, wanted) or fnmatch.fnmatch(f"{library}:{model}", wanted)
+    ]
+
+
+def _quoted(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _unknown_library(name: str) -> str:
+    bare = split_name(f"timm:{name}")[1]
+    knowing = [f"{library}:{name}" for library in LIBRARIES if bare in load_index()[library]]
+    if knowing:
+        return f"'{name}' needs its library in front: {' or '.join(knowing)}"
+    all_names = [f"{lib}:{model}" for lib in LIBRARIES for model in load_index()[lib]]
+    near = difflib.get_close_matches(name, [n.partition(":")[2] for n in all_names], n=3)
+    found = [full for full in all_names if full.partition(":")[2] in near][:3]
+    hint = f"; did you mean {_quoted(found)}?" if found else ""
+    return (
+        f"unknown backbone '{name}'; write timm:NAME, torchvision:NAME or "
+        f"python:module:function{hint}"
+    )
+
+
+def _python_mistakes(spec: BackboneSpec, place: str) -> list[str]:
+    mistakes = []
+    if not _PYTHON_NAME.match(place):
+        mistakes.append(f"'{spec.name}' is not of the form python:module:function")
+    if not (spec.weights in ("pretrained", "none") or _is_place(spec.weights)):
+        mistakes.append(
+            f"weights '{spec.weights}': a Python function knows no tags; give none, or a file"
+        )
+    return mistakes + _place_mistakes(spec.weights)
+
+
+def _is_place(weights: str) -> bool:
+    return is_url(weights) or is_weights_file(weights)
+
+
+def _place_mistakes(weights: str) -> list[str]:
+    if is_url(weights):
+        if weights.startswith(("http://", "https://")):
+            return []
+        return [f"weights '{weights}': only http and https can be fetched; give a local file"]
+    if not is_weights_file(weights):
+        return []
+    if not weights.lower().endswith(WEIGHT_SUFFIXES):
+        return [f"weights '{weights}': must end in {', '.join(WEIGHT_SUFFIXES)}"]
+    if not Path(weights).is_file():
+        return [f"weights '{weights}': no such file"]
+    if not os.access(weights, os.R_OK):
+        return [f"weights '{weights}': may not be read; check its permissions"]
+    return []
+
+
+def _tag_mistakes(spec: BackboneSpec, tags: tuple[str, ...], tag: str) -> list[str]:
+    allowed = f"known are {_quoted(tags)}" if tags else "it has none: give weights: none or a file"
+    mistakes = []
+    if tag and tag not in tags:
+        mistakes.append(f"'{spec.name}': unknown weights tag '{tag}'; {allowed}")
+    if spec.weights == "none":
+        return mistakes
+    if spec.weights == "pretrained":
+        if not tags:
+            mistakes.append(
+                f"'{spec.name}' has no pretrained weights: give weights: none or a file"
+            )
+        return mistakes
+    if _is_place(spec.weights):
+        return mistakes + _place_mistakes(spec.weights)
+    if tag and spec.weights != tag:
+        mistakes.append(
+            f"'{spec.name}' names the tag '{tag}', but weights says '{spec.weights}'; keep one"
+        )
+    elif spec.weights not in tags:
+        mistakes.append(f"unknown weights '{spec.weights}' for '{spec.name}'; {allowed}")
+    return mistakes
+
+
+def build_index() -> dict[str, Any]:
+    """The index of the installed libraries, as it stands in ``index.json``."""
+    return {
+        "versions": {library: metadata.version(library) for library in LIBRARIES},
+        "timm": _timm_models(),
+        "torchvision": _torchvision_models(),
+    }
+
+
+def _timm_models() -> dict[str, list[str]]:
+    import timm
+
+    models: dict[str, list[str]] = {name: [] for name in timm.list_models()}
+    for full in timm.list_pretrained():
+        model, _, tag = full.partition(".")
+        models[model].append(tag)
+    for model, tags in models.items():
+        default = timm.get_pretrained_cfg_value(model, "tag")
+        tags.sort(key=lambda tag: (tag != default, tag))
+    return models
+
+
+def _torchvision_models() -> dict[str, list[str]]:
+    from torchvision import models
+
+    tags = {}
+    for name in models.list_models(module=models):
+        weights = models.get_model_weights(name)
+        names = sorted(weight.name for weight in weights)
+        tags[name] = sorted(names, key=lambda tag: tag != weights.DEFAULT.name)
+    return tags
+
+
+def main() -> None:
+    """Rewrite the shipped index."""
+    text = json.dumps(build_index(), indent=0, sort_keys=True)
+    INDEX_PATH.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Weights from files and URLs into a model: all of them, or an error that says which are missing.
+
+The only module that calls ``torch.load``, always with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from raybench.backbones.index import is_url, is_weights_file
+from raybench.errors import DataError, ResourceError
+from raybench.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+_MAX_NAMED = 5
+
+
+def weights_sha256(spec: BackboneSpec) -> str:
+    """SHA-256 of the local weights file; empty where the weights are not one.
+
+    Raises:
+        DataError: the file is not there or cannot be read.
+    """
+    if not is_weights_file(spec.weights):
+        return ""
+    try:
+        with Path(spec.weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"weights '{spec.weights}': {error.strerror}") from error
+
+
+def read_weights(weights: str) -> dict[str, Tensor]:
+    """The state dict in a local file or behind a URL, freed from wrappers and prefixes.
+
+    Raises:
+        DataError: no state dict, or a file that holds more than tensors.
+        ResourceError: the URL cannot be fetched.
+    """
+    path = _fetched(weights) if is_url(weights) else Path(weights)
+    state = _load(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not state or not _all_tensors(state):
+        raise DataError(f"weights '{weights}': holds no state dict (names of tensors)")
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return dict(state)
+
+
+def load_weights(
+    model: nn.Module, state: Mapping[str, Tensor], head: Iterable[str], source: str
+) -> None:
+    """Copy ``state`` into ``model``, except its classifier, which stays freshly initialised.
+
+    Args:
+        model: built for the task's number of classes.
+        state: may hold a classifier (of the same names) or none.
+        head: names of the classifier's parameters.
+        source: what to call the weights in errors.
+
+    Raises:
+        DataError: names or shapes that do not fit, in both directions.
+    """
+    own = model.state_dict()
+    dropped = set(head)
+    given = {name: tensor for name, tensor in state.items() if name not in dropped}
+    # Counters that older files lack; no weights.
+    expected = {name for name in own if not name.endswith("num_batches_tracked")} - dropped
+    mistakes = _differences("lacks", expected - given.keys())
+    mistakes += _differences("holds unknown", given.keys() - own.keys())
+    mistakes += _differences(
+        "has another shape of",
+        {
+            f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
+            for name in given.keys() & own.keys()
+            if given[name].shape != own[name].shape
+        },
+    )
+    if mistakes:
+        raise DataError(f"weights '{source}' do not fit the model: it {m}" for m in mistakes)
+    model.load_state_dict(given, strict=False)
+
+
+def _differences(verb: str, names: Iterable[str]) -> list[str]:
+    listed = sorted(names)
+    if not listed:
+        return []
+    shown = ", ".join(listed[:_MAX_NAMED])
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    return [f"{verb} {shown}{more}"]
+
+
+def _all_tensors(state: Mapping[Any, Any]) -> bool:
+    import torch
+
+    return all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
+
+
+def _load(path: Path) -> Any:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a damaged or foreign file raises anything
+        kind = "safetensors" if isinstance(error, SafetensorError) else type(error).__name__
+        first = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"weights '{path}': cannot be read as plain tensors ({kind}: {first}); give a state "
+            "dict saved by torch.save(model.state_dict()) or a .safetensors file"
+        ) from error
+
+
+def _fetched(url: str) -> Path:
+    """The file behind ``url``, kept in torch's hub folder; ``#sha256=<hex>`` is checked."""
+    import torch
+
+    parts = urlsplit(url)
+    expected = parts.fragment.removeprefix("sha256=") or None
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    key = hashlib.sha256(url.encode()).hexdigest()[:12]
+    target = folder / f"{key}-{Path(parts.path).name}"
+    if target.is_file():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = url.partition("#")[0]
+        torch.hub.download_url_to_file(plain, str(target), hash_prefix=expected, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ResourceError(
+            f"weights '{url}' cannot be fetched ({error}); put the file at {target}, or give a "
+            "local file as weights"
+        ) from error
+    return target

@@ -1,0 +1,188 @@
+"""A user's images as a list of values, before anything is decoded. Only the standard library."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raybench.datasets.cards import Split
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm "
+    ".jp2 .j2k .tga .avif".split()
+)
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+MAX_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """One image file: ``id`` is its path relative to the root, with forward slashes."""
+
+    id: str
+    path: str
+    label: str
+    split: Split | None = None
+    group: str | None = None
+
+
+@dataclass(slots=True)
+class Listing:
+    """All images of a data set, sorted by id, and every mistake found on the way."""
+
+    images: list[ListedImage] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+
+def some(names: Iterable[str]) -> str:
+    """``'a', 'b' and 3 more``: enough to act on, short enough to read."""
+    listed = list(names)
+    shown = ", ".join(f"'{name}'" for name in listed[:MAX_NAMED])
+    rest = len(listed) - MAX_NAMED
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Classes in the order of their indices: numbers by value (2 before 10), else by name."""
+    unique = set(names)
+    if all(re.fullmatch(r"-?\d{1,18}", name) for name in unique):
+        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    return tuple(sorted(unique))
+
+
+def is_hidden(name: str) -> bool:
+    """Dot files and the folder that macOS puts into archives are nobody's class."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_image(name: str) -> bool:
+    """Whether the file name ends as an image that Pillow reads."""
+    return "." + name.rpartition(".")[2].lower() in IMAGE_SUFFIXES
+
+
+@dataclass(slots=True)
+class Walk:
+    """What lies below one folder: image paths relative to ``root``, other files, refused links."""
+
+    images: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def walk_images(folder: Path, root: Path) -> Walk:
+    """Every image below ``folder``, at any depth.
+
+    The rule for links: one that points inside ``root`` counts as what it points to; one that leads
+    back to a folder it stands in (a loop) is passed over; one that leaves ``root``, or is broken,
+    is refused, since it would make the data depend on files that nobody listed.
+    """
+    found = Walk()
+    real_root = os.path.realpath(root)
+
+    def visit(current: Path, inside: frozenset[str]) -> None:
+        with os.scandir(current) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            if entry.is_symlink() and not _stays_inside(entry.path, real_root):
+                found.refused.append(_relative(entry.path, root))
+            elif entry.is_dir():
+                real = os.path.realpath(entry.path)
+                if real not in inside:
+                    visit(Path(entry.path), inside | {real})
+            elif is_image(entry.name):
+                found.images.append(_relative(entry.path, root))
+            else:
+                found.others.append(_relative(entry.path, root))
+
+    visit(folder, frozenset({real_root, os.path.realpath(folder)}))
+    return found
+
+
+def _stays_inside(path: str, real_root: str) -> bool:
+    real = os.path.realpath(path)
+    return Path(real).exists() and os.path.commonpath([real, real_root]) == real_root
+
+
+def _relative(path: str, root: Path) -> str:
+    return Path(path).relative_to(root).as_posix()
+
+
+def group_images(images: Sequence[ListedImage], pattern: str) -> Listing:
+    """The same images with ``group`` taken from their ids by ``pattern``'s only group."""
+    compiled = re.compile(pattern)
+    matches = [compiled.search(image.id) for image in images]
+    missed = [image.id for image, match in zip(images, matches, strict=True) if match is None]
+    if missed:
+        return Listing(
+            list(images),
+            [f"group_by '{pattern}' matches no part of {len(missed)} paths: {some(missed)}"],
+        )
+    return Listing(
+        [
+            ListedImage(image.id, image.path, image.label, image.split, match[1])
+            for image, match in zip(images, matches, strict=True)
+            if match is not None
+        ]
+    )
+
+
+def split_mistakes(images: Sequence[ListedImage]) -> list[str]:
+    """What is wrong with the classes and official splits of ``images``, one sentence each."""
+    classes = Counter(image.label for image in images)
+    mistakes = []
+    if len(classes) == 1:
+        mistakes.append(f"holds only one class, '{next(iter(classes))}'; give at least two")
+    splits = {image.split for image in images}
+    if splits == {None}:
+        return mistakes
+    mistakes += _missing_split(splits)
+    if "train" in splits:
+        trained = {image.label for image in images if image.split == "train"}
+        for split in ("val", "test"):
+            extra = {image.label for image in images if image.split == split} - trained
+            if extra:
+                mistakes.append(
+                    f"class {some(sorted(extra))} stands in {split} but not in train; "
+                    "move some of its images to train, or remove it"
+                )
+    return mistakes + _straddling(images)
+
+
+def _missing_split(splits: set[Split | None]) -> list[str]:
+    if None in splits:
+        return ["some images have a split and others none; give each one, or none at all"]
+    if "train" not in splits:
+        return ["has no train split; add one, or pool all images without splits"]
+    if splits == {"train", "val"}:
+        return [
+            "has train and val but no test: is val meant as the test split? Then name it 'test' "
+            "(validation is cut from train); else pool both into one, or add a test split"
+        ]
+    if splits == {"train"}:
+        return ["has only a train split; give its content without a split, or add a test split"]
+    return []
+
+
+def _straddling(images: Sequence[ListedImage]) -> list[str]:
+    places: dict[str, set[str]] = {}
+    for image in images:
+        if image.group is not None and image.split is not None:
+            places.setdefault(image.group, set()).add(image.split)
+    torn = sorted(group for group, splits in places.items() if len(splits) > 1)
+    if not torn:
+        return []
+    return [f"group {some(torn)} stands in more than one split; keep each group in one"]

@@ -1,0 +1,72 @@
+"""A data set and a subset of its training split, ready to be trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.datasets.cache import open_cache
+from raybench.datasets.splits import Indices, make_splits, take_subset
+from raybench.spec import DatasetSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What one trial trains, selects and (in the final phase) tests on.
+
+    Attributes:
+        images: (N, H, W, 3) uint8 RGB, memory-mapped, read-only; all images of the data set.
+        labels: (N,) int64 indices into ``classes``.
+        ids: N names, stable across machines.
+        train, val, test: sorted int64 indices into ``images``; ``train`` is the subset already.
+        data_digest: SHA-256 of images, labels and official splits at this size.
+        split_digest: SHA-256 of the ids of train, val and test.
+    """
+
+    images: np.memmap[Any, np.dtype[np.uint8]]
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    train: Indices
+    val: Indices
+    test: Indices
+    data_digest: str
+    split_digest: str
+
+
+def load_task(
+    dataset: DatasetSpec, image_size: int, subset: str, split_seed: int, cache_dir: Path
+) -> Task:
+    """The task, from the cache where it is there, else decoded into it first.
+
+    Raises:
+        DataError: mistakes of the spec, unreadable images, classes too small; all at once.
+        ResourceError: a named set cannot be downloaded, or the cache cannot be written.
+    """
+    data = open_cache(dataset, image_size, cache_dir)
+    splits = make_splits(
+        data.labels, data.classes, data.splits, data.groups, dataset.split, split_seed
+    )
+    train = take_subset(splits.train, data.labels, subset, split_seed)
+    return Task(
+        images=data.images,
+        labels=data.labels,
+        ids=data.ids,
+        classes=data.classes,
+        train=train,
+        val=splits.val,
+        test=splits.test,
+        data_digest=data.digest,
+        split_digest=_split_digest(data.ids, train, splits.val, splits.test),
+    )
+
+
+def _split_digest(ids: tuple[str, ...], *parts: Indices) -> str:
+    text = json.dumps([[ids[index] for index in part] for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()

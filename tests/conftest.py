@@ -1,0 +1,47 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FolderFactory = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real images (``images/<set>/<class>/*.jpg``) and weights (``weights/*.pt``), or a skip."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("RAYBENCH_TEST_DATA", str(beside)))
+    if not (root / "images").is_dir():
+        pytest.skip(f"no real images at {root}; set RAYBENCH_TEST_DATA to their folder")
+    return root
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> FolderFactory:
+    """Makes ``<root>/<class>/<n>.png``: flat colours with noise, separable by class."""
+
+    def make(
+        root: Path | None = None,
+        classes: tuple[str, ...] = ("cat", "dog"),
+        per_class: int = 10,
+        size: int = 16,
+    ) -> Path:
+        folder = root or tmp_path / "images"
+        rng = np.random.default_rng(0)
+        for index, name in enumerate(classes):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number in range(per_class):
+                base = np.full((size, size, 3), 60 + 120 * index // max(1, len(classes) - 1))
+                noise = rng.integers(-30, 30, base.shape)
+                pixels = np.clip(base + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{number:03d}.png")
+        return folder
+
+    return make
