@@ -1,0 +1,70 @@
+"""The plain values one trial runs on. Built by the driver, sent as a dict of JSON types."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raybench.records import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class TrialConfig:
+    """One configuration of one pair, everything resolved.
+
+    Attributes:
+        key: ``<pair>/<phase>/<number>``.
+        attempt: the driver's attempt; checkpoints go to ``checkpoint_dir/a<attempt>``.
+        backbone: ``BackboneSpec`` as a dict.
+        dataset: ``DatasetSpec`` as a dict, its path absolute.
+        subset: ``full``, ``10%``, ``5-shot``.
+        recipe: ``Recipe`` as a dict, tuned hyperparameters merged in.
+        metric: the ``val/`` metric that picks the best epoch.
+        training_seed: names initialisation, order and augmentation.
+        split_seed: names split and subset.
+        read_test: evaluate the test split once, at the end (final phase only).
+        oracle: evaluate it after every epoch as well.
+        refit_epochs: train on train + validation for that many epochs, no validation; None: don't.
+        cache_dir: decoded data sets. checkpoint_root: root of all checkpoints, absolute.
+        checkpoint_dir: this trial's folder below ``checkpoint_root``, relative.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; a resumed trial takes those of its checkpoint.
+        device_share: GPU share (CPU: cores) it is charged for.
+        memory_fraction: cap on this process's part of the GPU's memory; None: no cap.
+        known_epochs: epochs that the ledger holds; older records are not repeated.
+        data_digest: digest of the cache the driver checked; empty: not checked.
+        weights_sha256: digest of the weights file the driver checked; empty: not checked.
+    """
+
+    key: str
+    phase: Phase
+    attempt: int
+    backbone: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    subset: str
+    recipe: Mapping[str, Any]
+    metric: str
+    training_seed: int
+    split_seed: int
+    cache_dir: str
+    checkpoint_root: str
+    checkpoint_dir: str
+    read_test: bool = False
+    oracle: bool = False
+    refit_epochs: int | None = None
+    device: str = "auto"
+    threads: int = 1
+    device_share: float = 1.0
+    memory_fraction: float | None = None
+    known_epochs: int = 0
+    data_digest: str = ""
+    weights_sha256: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialConfig:
+        return cls(**data)

@@ -1,0 +1,234 @@
+"""Trains one configuration. Read from the top: ``run_trial``, then what it calls, in order.
+
+What the trial holds is opened in ``session``; what one step does stands in ``learner``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from raybench.records import EndRecord, EpochRecord, Record
+from raybench.seeding import derive_seed
+from raybench.trial import files
+from raybench.trial.augment import augment
+from raybench.trial.batches import epoch_batches
+from raybench.trial.checkpoint import BEST_NAME, remove_attempts
+from raybench.trial.config import TrialConfig
+from raybench.trial.device import free_memory
+from raybench.trial.evaluate import ShouldStop, evaluate, evaluate_oracle
+from raybench.trial.failures import DrainRequested, end_of_failure
+from raybench.trial.meter import Meter
+from raybench.trial.predict import (
+    PREDICTIONS_NAME,
+    discard_results,
+    read_end,
+    write_end,
+    write_predictions,
+)
+from raybench.trial.randomness import restore_rng_states, seed_all
+from raybench.trial.recipe import set_learning_rate
+from raybench.trial.schedule import learning_rate, stage_lengths
+from raybench.trial.session import Session, open_session
+
+_log = logging.getLogger(__name__)
+
+
+def run_trial(
+    config: TrialConfig, should_stop: ShouldStop = lambda: False
+) -> Generator[Record, None, None]:
+    """Trains one configuration and yields its records.
+
+    First come the records of epochs that a checkpoint has and the ledger lacks
+    (``config.known_epochs``), then one per epoch, each after its checkpoint, then one EndRecord:
+    complete, failed (with class and reason; nothing is raised) or interrupted.
+
+    Args:
+        config: everything the trial depends on.
+        should_stop: asked before every batch, also of validation and test; when it says yes, the
+            trial writes a checkpoint and ends as interrupted.
+    """
+    threads_before = torch.get_num_threads()
+    try:
+        end = yield from _run(config, should_stop)
+    except DrainRequested:
+        end = EndRecord(state="interrupted", finished_at=time.time())
+    except Exception as error:  # noqa: BLE001 - how a trial ends is data, whatever it was
+        _log.debug("trial %s failed", config.key, exc_info=True)
+        end = end_of_failure(error)
+    finally:
+        torch.set_num_threads(threads_before)
+        free_memory()
+    yield end
+
+
+def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord, None, EndRecord]:
+    root = Path(config.checkpoint_root)
+    folder = root / config.checkpoint_dir
+    finished = read_end(root, folder)
+    if finished is not None:
+        history, end = finished
+        yield from (record for record in history if record.epoch > config.known_epochs)
+        remove_attempts(folder)
+        return end
+    discard_results(folder)
+    session = open_session(config)
+    yield from (r for r in session.progress.history if r.epoch > config.known_epochs)
+    yield from _fit(session, should_stop)
+    return _finish(session, should_stop)
+
+
+def _fit(session: Session, should_stop: ShouldStop) -> Iterator[EpochRecord]:
+    """All epochs that are still owed."""
+    config, progress = session.config, session.progress
+    while _next_stage(session):
+        try:
+            _train_epoch(session, should_stop)
+            record = _validate_epoch(session, should_stop)
+        except DrainRequested:
+            session.save()
+            raise
+        progress.finish_epoch(record, config.metric, session.refit)
+        session.save()
+        session.checkpoints.prune(progress.best_epoch)
+        if record.epoch > config.known_epochs:
+            yield record
+
+
+def _next_stage(session: Session) -> bool:
+    """Moves on from stages that are over; False when nothing is left to train."""
+    recipe, progress = session.recipe, session.progress
+    if session.refit and progress.epoch >= (session.config.refit_epochs or 0):
+        return False
+    lengths = stage_lengths(recipe)
+    while progress.stage_is_over(lengths[progress.stage], recipe.patience):
+        if progress.stage + 1 == len(lengths):
+            return False
+        progress.next_stage()
+        if progress.best_epoch is not None:
+            best = session.checkpoints.load_best(progress.best_epoch)
+            session.learner.load_weights(best.evaluated_tensors())
+        session.learner.start_stage(recipe.stages[progress.stage])
+    return True
+
+
+def _train_epoch(session: Session, should_stop: ShouldStop) -> None:
+    """The epoch's batches that are not done yet."""
+    progress, learner, loader = session.progress, session.learner, session.loader
+    seed, epoch = session.config.training_seed, progress.epoch + 1
+    batches = epoch_batches(session.train, session.recipe.batch_size, seed, epoch)
+    if progress.batch == 0:
+        seed_all(seed, "epoch", epoch)
+        _reset_peak_memory(loader.device)
+    elif session.rng is not None:
+        restore_rng_states(session.rng, loader.device)
+        session.rng = None
+    learner.model.train()
+    meter = Meter(progress, loader.device)
+    for number in range(progress.batch, len(batches)):
+        if should_stop():
+            meter.book()
+            raise DrainRequested
+        pixels, labels = loader.fetch(batches[number])
+        pixels = augment(
+            pixels, session.recipe.augment, derive_seed(seed, "augment", epoch, number)
+        )
+        lr = _learning_rate(session, number, len(batches))
+        images = loader.normalise(pixels)
+        loss, logits = learner.step(images, labels, lr, progress.steps + 1)
+        progress.batch, progress.steps = number + 1, progress.steps + 1
+        meter.add(loss, logits, labels)
+    meter.book()
+
+
+def _learning_rate(session: Session, batch: int, batches: int) -> float:
+    progress, recipe = session.progress, session.recipe
+    step = progress.stage_epoch * batches + batch
+    length = stage_lengths(recipe)[progress.stage]
+    return learning_rate(recipe.stages[progress.stage], recipe.lr, step, batches, length)
+
+
+def _validate_epoch(session: Session, should_stop: ShouldStop) -> EpochRecord:
+    """The finished epoch's record. The last training step's learning rate goes into it."""
+    progress, config = session.progress, session.config
+    epoch = progress.epoch + 1
+    metrics = {
+        "train/loss": progress.loss_sum / progress.seen,
+        "train/accuracy": progress.correct / progress.seen,
+        "perf/images_per_s": progress.seen / progress.train_s,
+        "perf/train_s": progress.train_s,
+    }
+    if not session.refit:
+        seed_all(config.training_seed, "validation", epoch)
+        metrics |= evaluate(session, session.task.val, "val", should_stop)[0]
+        metrics["perf/val_s"] = progress.val_s
+    metrics |= _peak_memory(session.loader.device)
+    if config.oracle:
+        evaluate_oracle(session, should_stop)
+    lr = _learning_rate(session, progress.batch - 1, progress.batch)
+    return EpochRecord(
+        epoch=epoch,
+        stage=progress.stage,
+        lr=set_learning_rate(session.learner.optimizer, lr),
+        finished_at=time.time(),
+        duration_s=progress.train_s + progress.val_s,
+        device_share=config.device_share,
+        attempt=config.attempt,
+        metrics=metrics,
+    )
+
+
+def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
+    """Keeps the best weights, reads the test split once if asked, clears the checkpoints away."""
+    config, progress = session.config, session.progress
+    assert progress.best_epoch is not None, "at least one epoch was trained"
+    best = session.checkpoints.load_best(progress.best_epoch)
+    weights_sha256 = files.replace_file(session.trial_folder / BEST_NAME, [best.evaluated_content])
+    test: dict[str, float] = {}
+    predictions_path = f"{config.checkpoint_dir}/{PREDICTIONS_NAME}"
+    predictions_sha256 = None
+    if config.read_test:
+        session.learner.load_weights(best.evaluated_tensors())
+        seed_all(config.training_seed, "test")
+        test, logits, labels = evaluate(session, session.task.test, "test", should_stop)
+        predictions_sha256 = _write_predictions(session, logits, labels)
+    end = EndRecord(
+        state="complete",
+        finished_at=time.time(),
+        best_epoch=progress.best_epoch,
+        best=progress.best_metrics(),
+        test=test,
+        oracle=progress.oracle,
+        weights_path=f"{config.checkpoint_dir}/{BEST_NAME}",
+        weights_sha256=weights_sha256,
+        predictions_path=predictions_path if predictions_sha256 else None,
+        predictions_sha256=predictions_sha256,
+        facts=session.facts,
+    )
+    write_end(session.trial_folder, progress.history, end)
+    remove_attempts(session.trial_folder)
+    return end
+
+
+def _write_predictions(session: Session, logits: Tensor, labels: Tensor) -> str:
+    task = session.task
+    ids = [task.ids[index] for index in session.task.test]
+    facts = {"key": session.config.key, "data": task.data_digest, "split": task.split_digest}
+    return write_predictions(session.trial_folder, logits, labels, ids, facts)
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: torch.device) -> dict[str, float]:
+    """What torch reserved at most, since that, not what it used, must fit into a share."""
+    if device.type != "cuda":
+        return {}
+    return {"perf/peak_memory_gb": torch.cuda.max_memory_reserved(device) / 1e9}

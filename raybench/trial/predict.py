@@ -1,0 +1,75 @@
+"""What a finished trial leaves behind: predictions on the test split, and its last word."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from raybench.records import EndRecord, EpochRecord, from_dict, to_dict
+from raybench.trial import files
+from raybench.trial.checkpoint import BEST_NAME
+from raybench.trial.progress import history_from
+
+PREDICTIONS_NAME = "predictions.safetensors"
+END_NAME = "end.json"
+_log = logging.getLogger(__name__)
+
+
+def write_predictions(
+    folder: Path, logits: Tensor, labels: Tensor, ids: Sequence[str], facts: dict[str, str]
+) -> str:
+    """Writes ``predictions.safetensors``; returns its SHA-256.
+
+    It holds ``probabilities`` (N, C) float32 and ``labels`` (N,) int64. The header's metadata holds
+    ``ids``, a JSON list of N strings in the same order, beside ``facts``.
+    """
+    tensors = {"probabilities": logits.float().softmax(dim=1), "labels": labels}
+    metadata = {"ids": json.dumps(list(ids)), **facts}
+    return files.replace_file(
+        folder / PREDICTIONS_NAME, files.safetensors_chunks(tensors, metadata)
+    )
+
+
+def write_end(folder: Path, history: Sequence[EpochRecord], end: EndRecord) -> None:
+    """Keeps a completed trial's records, for a driver that died before it wrote them down."""
+    records = [to_dict(record) for record in history]
+    content = {"history": records, "end": to_dict(end)}
+    files.replace_file(folder / END_NAME, [files.json_bytes(content)])
+
+
+def read_end(root: Path, folder: Path) -> tuple[list[EpochRecord], EndRecord] | None:
+    """The records of a completed trial; None where it is not complete or its files changed."""
+    path = folder / END_NAME
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        history, end = history_from(content["history"]), from_dict(content["end"])
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is damaged (%s): the trial is run again", path, error)
+        return None
+    if not isinstance(end, EndRecord) or not _files_match(root, end):
+        _log.warning("%s names files that are gone or changed: the trial is run again", path)
+        return None
+    return history, end
+
+
+def _files_match(root: Path, end: EndRecord) -> bool:
+    named = (
+        (end.weights_path, end.weights_sha256),
+        (end.predictions_path, end.predictions_sha256),
+    )
+    return all(
+        path is None or ((root / path).exists() and files.sha256_of(root / path) == digest)
+        for path, digest in named
+    )
+
+
+def discard_results(folder: Path) -> None:
+    """Removes what an unfinished or damaged end left, so that nobody takes it for this run's."""
+    for name in (BEST_NAME, PREDICTIONS_NAME, END_NAME):
+        (folder / name).unlink(missing_ok=True)

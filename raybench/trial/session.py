@@ -1,0 +1,176 @@
+"""Everything one trial holds while it runs, and how that goes to a checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor
+
+from raybench.backbones.build import Backbone, build_backbone
+from raybench.backbones.weights import weights_sha256
+from raybench.datasets.task import Task, load_task
+from raybench.errors import DataError, UserInputError
+from raybench.spec import BackboneSpec, DatasetSpec, Recipe
+from raybench.trial.batches import BatchLoader, Indices, make_loader
+from raybench.trial.checkpoint import Checkpoint, CheckpointFolder
+from raybench.trial.config import TrialConfig
+from raybench.trial.device import cap_memory, device_name, pick_device, pick_precision
+from raybench.trial.failures import ModelError
+from raybench.trial.learner import Learner
+from raybench.trial.progress import Progress
+from raybench.trial.randomness import rng_states, seed_all
+from raybench.trial.recipe import class_weights
+
+
+@dataclass(slots=True)
+class Session:
+    """One trial in this process.
+
+    Attributes:
+        train: indices trained on: the training split, in a refit with the validation split.
+        rng: generator states to continue an unfinished epoch with; None at an epoch's start.
+        facts: what ``EndRecord.facts`` says of this run.
+    """
+
+    config: TrialConfig
+    recipe: Recipe
+    task: Task
+    train: Indices
+    loader: BatchLoader
+    learner: Learner
+    checkpoints: CheckpointFolder
+    facts: dict[str, str | float]
+    progress: Progress = field(default_factory=Progress)
+    rng: dict[str, Tensor] | None = None
+
+    @property
+    def refit(self) -> bool:
+        return self.config.refit_epochs is not None
+
+    @property
+    def trial_folder(self) -> Path:
+        return self.checkpoints.trial_folder
+
+    def save(self) -> None:
+        """A checkpoint of this moment, which must lie between two batches."""
+        groups = self.learner.tensors()
+        groups["optimizer"] = groups["optimizer"] | rng_states(self.loader.device)
+        state = {
+            "key": self.config.key,
+            "threads": torch.get_num_threads(),
+            "scaler": self.learner.scaler.state_dict(),
+            "progress": self.progress.to_dict(),
+        }
+        self.checkpoints.save(self.progress.epoch, self.progress.batch, groups, state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continues where ``checkpoint`` was taken."""
+        self.progress = Progress.from_dict(checkpoint.state["progress"])
+        self.learner.start_stage(self.recipe.stages[self.progress.stage])
+        groups = {name.removesuffix(".safetensors") for name in checkpoint.contents}
+        tensors = {name: checkpoint.tensors(name) for name in groups}
+        saved = tensors["optimizer"]
+        rng = {name: saved.pop(name) for name in list(saved) if name.startswith("rng.")}
+        self.rng = rng if self.progress.batch else None
+        self.learner.restore(tensors)
+        self.learner.scaler.load_state_dict(checkpoint.state["scaler"])
+
+
+def open_session(config: TrialConfig) -> Session:
+    """Loads data and model, and continues from the newest sound checkpoint if there is one.
+
+    Raises:
+        DataError: the data cannot be used, or are not those that the driver checked.
+        ModelError: the backbone cannot be built.
+        UserInputError: a method that is not built, a device or number format that is not here.
+    """
+    recipe = Recipe.model_validate_json(json.dumps(dict(config.recipe)))
+    if recipe.method != "finetune":
+        raise UserInputError(f"recipe.method '{recipe.method}' is not built yet; give finetune")
+    trial_folder = Path(config.checkpoint_root) / config.checkpoint_dir
+    checkpoints = CheckpointFolder(trial_folder, config.attempt)
+    checkpoint = checkpoints.newest_sound()
+    # Sums over threads are rounded in their order, so the thread count is part of the result.
+    torch.set_num_threads(checkpoint.state["threads"] if checkpoint else config.threads)
+    device = pick_device(config.device)
+    cap_memory(device, config.memory_fraction)
+    task = _load_checked_task(config, recipe)
+    backbone = _build(config, recipe, len(task.classes), load=checkpoint is None)
+    train = (
+        np.sort(np.concatenate([task.train, task.val]))
+        if config.refit_epochs is not None
+        else task.train
+    )
+    session = Session(
+        config=config,
+        recipe=recipe,
+        task=task,
+        train=train,
+        loader=make_loader(task.images, task.labels, device, backbone.mean, backbone.std),
+        learner=_make_learner(recipe, task, train, backbone, device),
+        checkpoints=checkpoints,
+        facts={},
+    )
+    session.facts = _facts(session, backbone)
+    if checkpoint is not None:
+        session.restore(checkpoint)
+    return session
+
+
+def _load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
+    dataset = DatasetSpec.model_validate_json(json.dumps(dict(config.dataset)))
+    cache_dir = Path(config.cache_dir)
+    task = load_task(dataset, recipe.image_size, config.subset, config.split_seed, cache_dir)
+    if config.data_digest not in ("", task.data_digest):
+        raise DataError(
+            f"data set '{dataset.name}' is not the one that this sweep began with: its digest is "
+            f"{task.data_digest[:12]}, not {config.data_digest[:12]}; restore the images"
+        )
+    return task
+
+
+def _build(config: TrialConfig, recipe: Recipe, classes: int, load: bool) -> Backbone:
+    """The backbone; whatever of it is random comes from the training seed."""
+    seed_all(config.training_seed, "init")
+    spec = BackboneSpec.model_validate_json(json.dumps(dict(config.backbone)))
+    try:
+        if load and config.weights_sha256 not in ("", weights_sha256(spec)):
+            raise DataError(
+                f"weights '{spec.weights}' changed since this sweep began; restore them"
+            )
+        return build_backbone(spec, classes, recipe.image_size, recipe.drop_path, load)
+    except DataError as error:
+        raise ModelError(str(error)) from error
+
+
+def _make_learner(
+    recipe: Recipe, task: Task, train: Indices, backbone: Backbone, device: torch.device
+) -> Learner:
+    classes = len(task.classes)
+    return Learner(
+        model=backbone.model,
+        recipe=recipe,
+        classes=classes,
+        head_names=backbone.head_parameter_names,
+        class_weight=class_weights(task.labels[train], classes, recipe.class_weights),
+        device=device,
+        precision=pick_precision(recipe.precision, device),
+    )
+
+
+def _facts(session: Session, backbone: Backbone) -> dict[str, Any]:
+    return {
+        "parameters": backbone.facts["parameters"],
+        "device": device_name(session.loader.device),
+        "precision": session.learner.precision.name,
+        "threads": torch.get_num_threads(),
+        "train_images": len(session.train),
+        "torch": str(torch.__version__),
+        "timm": timm.__version__,
+    }

@@ -1,0 +1,100 @@
+"""Being interrupted anywhere, and told again, changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raybench.records import EpochRecord
+from tests.trial.conftest import RICH, MakeConfig, run, stop_at, timeless
+
+
+# One epoch polls 4 times in training (27 images, batches of 8) and 4 times in validation.
+@pytest.mark.parametrize("poll", range(37))
+def test_interrupted_anywhere_and_resumed_is_uninterrupted(
+    make_config: MakeConfig, poll: int, reference: tuple[Any, Any]
+) -> None:
+    final = {"read_test": True, "oracle": False}
+    config = make_config(config=final, **RICH)
+    before, end = run(config, stop_at(poll))
+    if poll < 36:
+        assert end.state == "interrupted"
+    resumed = dataclasses.replace(config, attempt=2, known_epochs=len(before))
+    after, end = run(resumed)
+    assert timeless(before + after) == timeless(reference[0])
+    assert end.weights_sha256 == reference[1].weights_sha256
+    assert end.predictions_sha256 == reference[1].predictions_sha256
+    assert end.test == reference[1].test
+
+
+@pytest.fixture(scope="module")
+def _reference_store() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def reference(make_config: MakeConfig, _reference_store: dict[str, Any]) -> tuple[Any, Any]:
+    """The same trial, never interrupted; trained once for all cases."""
+    if not _reference_store:
+        config = make_config(folder="reference", config={"read_test": True}, **RICH)
+        _reference_store["run"] = run(config)
+    result: tuple[Any, Any] = _reference_store["run"]
+    return result
+
+
+def test_interrupted_after_every_batch(make_config: MakeConfig) -> None:
+    whole, _ = run(make_config(folder="whole"))
+    config = make_config(folder="pieces")
+    pieces: list[EpochRecord] = []
+    for attempt in range(1, 40):
+        attempt_config = dataclasses.replace(config, attempt=attempt, known_epochs=len(pieces))
+        epochs, end = run(attempt_config, stop_at(5))  # validation needs four in a row
+        pieces += epochs
+        if end.state == "complete":
+            break
+    assert attempt > 3
+    assert timeless(pieces) == timeless(whole)
+
+
+def test_records_that_the_ledger_lacks_come_first(make_config: MakeConfig) -> None:
+    config = make_config()
+    before, _ = run(config, stop_at(18))
+    assert len(before) == 2
+    after, _ = run(dataclasses.replace(config, attempt=2, known_epochs=1))
+    assert [record.epoch for record in after] == [2, 3]
+    assert after[0] == before[1]
+
+
+def test_a_finished_trial_is_told_again_without_training(make_config: MakeConfig) -> None:
+    config = make_config(config={"read_test": True})
+    epochs, end = run(config)
+    again, same_end = run(dataclasses.replace(config, attempt=2, known_epochs=1))
+    assert again == epochs[1:]
+    assert same_end == end
+
+
+def test_a_finished_trial_whose_weights_changed_is_run_again(
+    make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config()
+    _, end = run(config)
+    (tmp_path / "checkpoints" / str(end.weights_path)).write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        epochs, again = run(config)
+    assert "gone or changed" in caplog.text
+    assert len(epochs) == 3
+    assert again.weights_sha256 == end.weights_sha256
+
+
+def test_the_checkpoints_thread_count_wins(make_config: MakeConfig) -> None:
+    threads = torch.get_num_threads()
+    config = make_config(config={"threads": 2})
+    run(config, stop_at(5))
+    _, end = run(dataclasses.replace(config, attempt=2, threads=1))
+    assert end.facts["threads"] == 2
+    assert torch.get_num_threads() == threads
