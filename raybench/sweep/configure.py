@@ -1,0 +1,54 @@
+"""From an assignment to the plain config that a trial runs on."""
+
+from __future__ import annotations
+
+from raybench.plan import Plan
+from raybench.seeding import derive_seed
+from raybench.settings import Settings
+from raybench.spec import TUNABLE
+from raybench.sweep.ledger import TrialKey
+from raybench.sweep.searcher import Assignment
+from raybench.trial.config import TrialConfig
+
+MEMORY_HEADROOM = 0.95
+"""Part of its GPU share that a process may allocate; the rest is its CUDA context."""
+
+
+def checkpoint_folder(sweep: str, key: TrialKey) -> str:
+    """A trial's folder, relative to the checkpoint root."""
+    pair, phase, number = key
+    return f"{sweep}/{pair}/{phase}-{number}"
+
+
+def trial_config(
+    plan: Plan, settings: Settings, attempt: int, assignment: Assignment, device: str
+) -> TrialConfig:
+    """Everything resolved: recipe with tuned values, named seeds, absolute places."""
+    spec, pair = plan.spec, assignment.pair
+    final = assignment.seed is not None
+    tuned = {name: TUNABLE[name](value) for name, value in assignment.params.items()}
+    phase_seed = ("final", assignment.seed) if assignment.seed is not None else ("search",)
+    shape = assignment.shape
+    return TrialConfig(
+        key="/".join(str(part) for part in assignment.key),
+        phase=assignment.key[1],
+        attempt=attempt,
+        backbone=pair.backbone.model_dump(mode="json"),
+        dataset=pair.dataset.model_dump(mode="json"),
+        subset=pair.subset,
+        recipe=spec.recipe.model_dump(mode="json") | tuned,
+        metric=spec.search.metric,
+        training_seed=derive_seed(spec.seed, *phase_seed),
+        split_seed=derive_seed(spec.seed, "split"),
+        cache_dir=str(settings.cache_dir),
+        checkpoint_root=str(settings.checkpoint_root),
+        checkpoint_dir=checkpoint_folder(spec.name, assignment.key),
+        read_test=final,
+        oracle=final and spec.final.selection == "oracle",
+        refit_epochs=assignment.source_epochs if final and spec.final.refit else None,
+        device=device,
+        threads=spec.resources.cpus,
+        device_share=shape.device_share,
+        memory_fraction=shape.gpus * MEMORY_HEADROOM if 0 < shape.gpus < 1 else None,
+        known_epochs=assignment.known_epochs,
+    )

@@ -1,0 +1,294 @@
+"""Run a sweep on Ray: one Tuner, whose searcher and scheduler are thin adapters of ours.
+
+Tune is the executor only. It never restores anything: each attempt is a fresh Tuner, and what is
+owed comes from the ledger (measured: ``Tuner.restore`` retrains finished trials, or starts empty).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read by Ray when it is imported. No limit on pending trials: the searcher limits itself. No
+# snapshots or logger files of Tune's own: the ledger has it all.
+_ENVIRONMENT = {
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from raybench.errors import RaybenchError, ResourceError  # noqa: E402
+from raybench.records import from_dict  # noqa: E402
+from raybench.sweep.board import Shape  # noqa: E402
+from raybench.sweep.ledger import TrialKey  # noqa: E402
+from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher  # noqa: E402
+from raybench.sweep.trainable import StopSignal, TrialActor  # noqa: E402
+from raybench.trial.config import TrialConfig  # noqa: E402
+
+logger = logging.getLogger(__name__)
+# Tune reports on files that it was told not to write; what a user should know, raybench says.
+for _noisy in ("ray", "ray.tune"):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+ELASTIC_FACTOR = 1.5
+CAPACITY_AGE_S = 2.0
+
+
+class _NotPickled:
+    """Tune pickles searcher and scheduler into its folder, with all they hold.
+
+    Nothing of ours belongs there: neither the ledger's URL with its password, nor a lock.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
+    """Tune's searcher interface over ``SweepSearcher``."""
+
+    def __init__(
+        self, searcher: SweepSearcher, configure: Callable[[Assignment], TrialConfig]
+    ) -> None:
+        super().__init__(metric=None, mode=None)
+        self._searcher, self._configure = searcher, configure
+        self.keys: dict[str, TrialKey] = {}
+        self.deaths: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        assignment = self._searcher.ask()
+        if assignment == FINISHED:
+            return str(Searcher.FINISHED)
+        if not isinstance(assignment, Assignment):
+            return None
+        self.keys[trial_id] = assignment.key
+        shape = {"CPU": assignment.shape.cpus, "GPU": assignment.shape.gpus}
+        return {"trial": self._configure(assignment).to_dict(), "shape": shape}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The last result of a trial that ended by itself comes here, and only here."""
+        key = self.keys.pop(trial_id, None)
+        reason = self.deaths.pop(trial_id, "its worker process or node died")
+        if key is None:
+            return
+        if error or result is None:
+            self._searcher.lost(key, reason)
+        else:
+            self._searcher.receive(key, [from_dict(r) for r in result["record"]])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger holds the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: each attempt is a fresh Tuner."""
+
+
+class PairScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
+    """First come, first served; a trial goes on as long as its searcher says so."""
+
+    def __init__(self, searcher: SweepSearcher, ray_searcher: RaySearcher) -> None:
+        super().__init__()
+        self._searcher, self._ray_searcher = searcher, ray_searcher
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        """Called just before the searcher hears of the death, which brings no reason of its own."""
+        error = trial.get_pickled_error()
+        lines = str(error).strip().splitlines()
+        if lines:
+            self._ray_searcher.deaths[trial.trial_id] = f"{type(error).__name__}: {lines[-1]}"
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        key = self._ray_searcher.keys.get(trial.trial_id)
+        if key is None:
+            return str(TrialScheduler.CONTINUE)  # a retired actor's next step ends it
+        records = [from_dict(record) for record in result["record"]]
+        if self._searcher.receive(key, records):
+            return str(TrialScheduler.CONTINUE)
+        self._ray_searcher.keys.pop(trial.trial_id)
+        failed = result["record"][-1].get("state") == "failed"
+        return str(TrialScheduler.CONTINUE if failed else TrialScheduler.STOP)
+
+
+@contextmanager
+def ray_session(
+    address: str | None, num_cpus: int | None = None, num_gpus: int | None = None
+) -> Iterator[None]:
+    """Connect to the Ray named by ``address`` or ``RAY_ADDRESS``, else start a private local one.
+
+    Raises:
+        ResourceError: it cannot be reached or started.
+    """
+    target = address or os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": False,
+        "namespace": "raybench",
+    }
+    if not target:
+        options |= {"include_dashboard": False, "num_cpus": num_cpus, "num_gpus": num_gpus}
+    try:
+        ray.init(address=target or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {target}" if target else "a local Ray"
+        first = (str(error).splitlines() or ["no reason given"])[0]
+        raise ResourceError(f"cannot reach {where}: {first}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_capacity(elastic: bool, max_gpus: float | None) -> Callable[[], Capacity]:
+    """What trials may hold now, read at most every two seconds.
+
+    On a cluster that may grow, half as much again and one node more is asked for, so that its
+    autoscaler sees the work; a private local Ray cannot grow, and keeping nothing pending there
+    lets every freed actor be reused.
+    """
+    read_at, known = -math.inf, Capacity(0.0, 0.0)
+
+    def capacity() -> Capacity:
+        nonlocal read_at, known
+        if time.monotonic() - read_at > CAPACITY_AGE_S:
+            read_at, known = time.monotonic(), _read_capacity(elastic, max_gpus)
+        return known
+
+    return capacity
+
+
+def _read_capacity(elastic: bool, max_gpus: float | None) -> Capacity:
+    totals: dict[str, float] = ray.cluster_resources()
+    offered = {name: totals.get(name, 0.0) for name in ("CPU", "GPU")}
+    if elastic:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for name in offered:
+            largest = max((node.get(name, 0.0) for node in nodes), default=0.0)
+            offered[name] = ELASTIC_FACTOR * offered[name] + largest
+    gpus = offered["GPU"] if max_gpus is None else min(offered["GPU"], max_gpus)
+    return Capacity(cpus=offered["CPU"], gpus=gpus)
+
+
+def run_on_ray(
+    searcher: SweepSearcher,
+    configure: Callable[[Assignment], TrialConfig],
+    name: str,
+    wait: Callable[[threading.Thread], None],
+) -> None:
+    """Run until the searcher is finished; Ray is connected already.
+
+    ``fit`` runs in a thread of its own, so that the main thread keeps the signals (Tune installs
+    handlers otherwise) and the live table. ``wait`` is called in the main thread until ``fit`` is
+    over; when the searcher drains, all trials are told at once.
+
+    Raises:
+        RaybenchError: e.g. the lease was lost while the sweep ran.
+    """
+    signal = StopSignal.remote()  # type: ignore[attr-defined]
+    ray.get(signal.setup.remote())
+    ray_searcher = RaySearcher(searcher, configure)
+    failures: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="raybench-tune-") as scratch:
+                _tuner(searcher, ray_searcher, signal, name, scratch).fit()
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread, raised there
+            failures.append(error)
+
+    thread = threading.Thread(target=fit, name="raybench-tune", daemon=True)
+    thread.start()
+    told = False
+    while thread.is_alive():
+        wait(thread)
+        searcher.tick()
+        if searcher.draining and not told:
+            signal.set.remote()
+            told = True
+    if failures:
+        raise _root_cause(failures[0])
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RaybenchError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def _tuner(
+    searcher: SweepSearcher, ray_searcher: RaySearcher, signal: Any, name: str, scratch: str
+) -> tune.Tuner:
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialActor, signal=signal),
+        lambda config: tune.PlacementGroupFactory(
+            [{k: v for k, v in config["shape"].items() if v}]
+        ),
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=ray_searcher,
+            scheduler=PairScheduler(searcher, ray_searcher),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=scratch,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+            # The trial writes its own; Tune would ask a class trainable for one at its end.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+
+
+def trial_shape(cpus: int, gpus: str | float, device: str) -> Shape:
+    """Resources of one trial on the connected Ray; ``auto`` is a whole GPU where there is any.
+
+    Raises:
+        ResourceError: more is asked for than any node has.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    offered = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    cores = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    if gpus == "auto":
+        gpus = 1.0 if device != "cpu" and offered else 0.0
+    if float(gpus) > offered:
+        raise ResourceError(
+            f"resources.gpus asks {gpus} of a GPU, but no node of this Ray has one; "
+            "give --set resources.gpus=0"
+        )
+    if cpus > cores:
+        raise ResourceError(
+            f"resources.cpus asks {cpus} cores, but the largest node has {cores:g}; "
+            f"give --set resources.cpus={max(1, int(cores))}"
+        )
+    return Shape(float(cpus), float(gpus))

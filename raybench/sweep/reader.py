@@ -1,0 +1,267 @@
+"""Read a sweep from the ledger: a few bulk SQL queries, never Optuna's object per trial.
+
+Readers need no lease and see committed rows only. ``tests/sweep/test_reader.py`` holds the SQL
+equal to Optuna's own API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from raybench.errors import UserInputError
+from raybench.records import EndRecord, EpochRecord, PairRow, SweepSnapshot, TrialRow, from_dict
+from raybench.sweep.lease import read_holder
+from raybench.sweep.progress import (
+    final_run,
+    final_sources,
+    finals_wanted,
+    is_exhausted,
+    pair_state,
+    search_owed,
+)
+from raybench.sweep.tables import pairs, sweeps
+
+_STATES = {
+    "RUNNING": "running",
+    "WAITING": "waiting",
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+}
+
+# Optuna's tables, by the columns read here. Their shape is part of Optuna's versioned schema.
+studies = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
+trials = sa.table(
+    "trials",
+    sa.column("trial_id"),
+    sa.column("study_id"),
+    sa.column("number"),
+    sa.column("state", sa.String),
+)
+trial_params = sa.table(
+    "trial_params", sa.column("trial_id"), sa.column("param_name"), sa.column("param_value"),
+    sa.column("distribution_json"),
+)  # fmt: skip
+trial_attributes = sa.table(
+    "trial_user_attributes",
+    sa.column("trial_user_attribute_id"),
+    sa.column("trial_id"),
+    sa.column("key"),
+    sa.column("value_json"),
+)
+
+
+def sweep_names(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return sorted(connection.scalars(sa.select(sweeps.c.sweep)))
+
+
+def only_sweep(engine: sa.Engine, name: str | None) -> str:
+    """``name``, or the home's only sweep.
+
+    Raises:
+        UserInputError: no such sweep, or several and none named.
+    """
+    names = sweep_names(engine)
+    listing = ", ".join(names) or "none yet"
+    if name is None:
+        if len(names) != 1:
+            raise UserInputError(f"name one of this home's sweeps: {listing}")
+        return names[0]
+    if name not in names:
+        raise UserInputError(f"no sweep '{name}' in this home; its sweeps: {listing}")
+    return name
+
+
+class SweepReader:
+    """Snapshots of one sweep. Used from one thread: it keeps what it has parsed."""
+
+    def __init__(self, engine: sa.Engine, sweep: str) -> None:
+        self._engine, self.sweep = engine, sweep
+        self._known: dict[int, tuple[str, TrialRow]] = {}
+
+    def snapshot(self, keys: Collection[str] | None = None) -> SweepSnapshot:
+        """The sweep at one moment; with ``keys``, only those trials (``<pair>/<phase>/<number>``).
+
+        Pair states and superseded finals are always derived from all trials.
+        """
+        with self._engine.connect() as connection:
+            header = connection.execute(sa.select(sweeps).where(sweeps.c.sweep == self.sweep)).one()
+            pair_rows = connection.execute(
+                sa.select(pairs).where(pairs.c.sweep == self.sweep).order_by(pairs.c.position)
+            ).all()
+            by_pair = self._trials(connection)
+        spec = json.loads(header.spec)
+        wanted = None if keys is None else frozenset(keys)
+        return SweepSnapshot(
+            sweep=self.sweep,
+            description=spec["description"],
+            attempt=header.attempt,
+            metric=spec["search"]["metric"],
+            spec=spec,
+            pairs=tuple(
+                _pair_row(row, by_pair.get(row.pair, []), spec, header.deadline, wanted)
+                for row in sorted(pair_rows, key=lambda row: (not row.current, row.position))
+            ),
+            lease=read_holder(self._engine, self.sweep),
+        )
+
+    def versions(self) -> Mapping[str, str]:
+        """Trial key -> text that changes whenever a committed row of that trial changes. Cheap."""
+        with self._engine.connect() as connection:
+            heads = self._heads(connection)
+        return {
+            "/".join((*self._pair_and_phase(head.study_name), str(head.number))): _version(head)
+            for head in heads
+        }
+
+    def _heads(self, connection: Connection) -> Sequence[Any]:
+        """One row per trial: study, ids, state and its newest attribute."""
+        query = (
+            sa.select(
+                studies.c.study_name,
+                trials.c.trial_id,
+                trials.c.number,
+                trials.c.state,
+                sa.func.max(trial_attributes.c.trial_user_attribute_id).label("newest"),
+            )
+            .select_from(
+                trials.join(studies, studies.c.study_id == trials.c.study_id).outerjoin(
+                    trial_attributes, trial_attributes.c.trial_id == trials.c.trial_id
+                )
+            )
+            .where(studies.c.study_name.startswith(f"{self.sweep}/", autoescape=True))
+            .group_by(studies.c.study_name, trials.c.trial_id, trials.c.number, trials.c.state)
+            .order_by(trials.c.trial_id)
+        )
+        return connection.execute(query).all()
+
+    def _pair_and_phase(self, study: str) -> tuple[str, str]:
+        pair, _, phase = study.removeprefix(f"{self.sweep}/").partition("/")
+        return pair, phase or "search"
+
+    def _trials(self, connection: Connection) -> dict[str, list[TrialRow]]:
+        """All trials by pair; only those that changed since the last look are read and parsed."""
+        heads = self._heads(connection)
+        stale = [h.trial_id for h in heads if self._known.get(h.trial_id, ("",))[0] != _version(h)]
+        params = _read_params(connection, stale)
+        attributes = _read_attributes(connection, stale)
+        by_pair: dict[str, list[TrialRow]] = defaultdict(list)
+        for head in heads:
+            pair, phase = self._pair_and_phase(head.study_name)
+            trial_id = head.trial_id
+            if self._known.get(trial_id, ("",))[0] != _version(head):
+                row = _trial_row(pair, phase, head, params[trial_id], attributes[trial_id])
+                self._known[trial_id] = (_version(head), row)
+            by_pair[pair].append(self._known[trial_id][1])
+        return by_pair
+
+
+def _version(head: Any) -> str:
+    return f"{head.state}:{head.newest}"
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Databases bound the number of parameters of one query."""
+    for start in range(0, len(ids), 500):
+        yield ids[start : start + 500]
+
+
+def _read_params(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, float]]:
+    found: dict[int, dict[str, float]] = defaultdict(dict)
+    for chunk in _chunks(ids):
+        query = sa.select(trial_params).where(trial_params.c.trial_id.in_(chunk))
+        for row in connection.execute(query):
+            found[row.trial_id][row.param_name] = _external(row)
+    return found
+
+
+def _read_attributes(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for chunk in _chunks(ids):
+        query = sa.select(trial_attributes).where(trial_attributes.c.trial_id.in_(chunk))
+        for row in connection.execute(query):
+            found[row.trial_id][row.key] = json.loads(row.value_json)
+    return found
+
+
+def _external(row: Any) -> float:
+    """Optuna stores integers as floats; their distribution says so."""
+    kind = json.loads(row.distribution_json)["name"]
+    return int(row.param_value) if kind == "IntDistribution" else float(row.param_value)
+
+
+def _trial_row(
+    pair: str, phase: str, head: Any, params: dict[str, float], attributes: dict[str, Any]
+) -> TrialRow:
+    records = [from_dict(v) for k, v in attributes.items() if k.startswith("epoch:")]
+    epochs = sorted((r for r in records if isinstance(r, EpochRecord)), key=lambda r: r.epoch)
+    end = from_dict(attributes["end"]) if "end" in attributes else None
+    assert end is None or isinstance(end, EndRecord)
+    return TrialRow(
+        pair_id=pair,
+        phase="final" if phase == "final" else "search",
+        number=head.number,
+        state=_STATES[head.state],  # type: ignore[arg-type]
+        params=dict(sorted(params.items())),
+        epochs=tuple(epochs),
+        end=end,
+        seed=attributes.get("seed"),
+        source=attributes.get("source"),
+        failures=tuple(attributes.get("failures", ())),
+    )
+
+
+def _pair_row(
+    row: Any,
+    rows: list[TrialRow],
+    spec: Mapping[str, Any],
+    deadline: bool,
+    keys: frozenset[str] | None,
+) -> PairRow:
+    definition = json.loads(row.definition)
+    metric = spec["search"]["metric"]
+    exhausted = is_exhausted(rows, spec["budget"]["device_hours"])
+    quota, configs = definition["quota"], definition["final_configs"]
+    wanted = finals_wanted(rows, definition["final_seeds"], configs, metric)
+    marked = mark_finals(rows, definition["final_seeds"], configs, metric)
+    ordered = sorted(marked, key=lambda t: (t.phase == "final", t.number))
+    return PairRow(
+        id=row.pair,
+        backbone=definition["backbone"],
+        dataset=definition["dataset"],
+        subset=definition["subset"],
+        state=pair_state(rows, quota, exhausted, wanted, deadline),
+        quota=quota,
+        owed=search_owed(rows, quota, exhausted),
+        default_params=definition["default_params"],
+        final_seeds=tuple(definition["final_seeds"]),
+        final_configs=tuple(configs),
+        trials=tuple(t for t in ordered if keys is None or t.key in keys),
+        facts=json.loads(row.facts),
+        backbone_spec=definition["backbone_spec"],
+        current=row.current,
+    )
+
+
+def mark_finals(
+    rows: Iterable[TrialRow], seeds: Collection[int], configs: Collection[str], metric: str
+) -> list[TrialRow]:
+    """Say of each final which configurations it stands for, or that another has replaced it."""
+    rows = list(rows)
+    sources = {config: final_sources(rows, [config], metric) for config in configs}
+    marked = []
+    for row in rows:
+        if row.phase == "final":
+            run = final_run(row)
+            mine = tuple(c for c in configs if run.source in sources[c] and run.seed in seeds)
+            row = replace(row, configs=mine, superseded=not mine)
+        marked.append(row)
+    return marked

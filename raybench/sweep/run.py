@@ -1,0 +1,336 @@
+"""Run or resume a sweep, start to end: home, lease, preflight, trials, tracking, verdict."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from raybench.plan import Pair, Plan, make_plan
+from raybench.records import SweepSnapshot
+from raybench.settings import Settings, create_home
+from raybench.spec import SweepSpec
+from raybench.sweep.board import Shape
+from raybench.sweep.configure import checkpoint_folder, trial_config
+from raybench.sweep.lease import Lease, acquire
+from raybench.sweep.ledger import Ledger, TrialKey
+from raybench.sweep.preflight import check_everything
+from raybench.sweep.reader import SweepReader
+from raybench.sweep.searcher import Assignment, Capacity, SweepSearcher
+from raybench.sweep.tables import open_engine
+from raybench.trial.config import TrialConfig
+
+logger = logging.getLogger(__name__)
+BACKUPS_KEPT = 5
+FLUSH_S = 120.0
+DRAINED_FLUSH_S = 5.0
+
+
+class Observer(Protocol):
+    """What a caller may watch. The command line shows a live table with it."""
+
+    def message(self, text: str) -> None:
+        """One line worth telling, before trials start or after they end."""
+
+    def watch(self, searcher: SweepSearcher) -> None:
+        """Called a few times a second while trials run."""
+
+
+class Tracker(Protocol):
+    """The MLflow projection's thread, or anything that lags behind the ledger alike."""
+
+    @property
+    def problem(self) -> str | None: ...
+    def start(self) -> None: ...
+    def flush(self, timeout_s: float) -> bool: ...
+    def stop(self) -> None: ...
+
+
+class SilentObserver:
+    """For notebooks and tests."""
+
+    def message(self, text: str) -> None:
+        logger.info(text)
+
+    def watch(self, searcher: SweepSearcher) -> None:
+        """Nothing to show."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How, not what: none of these changes a result.
+
+    Attributes:
+        inline: in this process, without Ray. address: a running Ray to use.
+        max_gpus: leave the rest to colleagues. num_cpus, num_gpus: of a private local Ray.
+        tracker: makes the tracking thread from a reader factory; None: no MLflow.
+    """
+
+    inline: bool = False
+    address: str | None = None
+    max_gpus: float | None = None
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    tracker: Callable[[Callable[[], SweepReader]], Tracker] | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How the run ended. ``signal`` is the number that drained it, if one did."""
+
+    snapshot: SweepSnapshot
+    signal: int | None = None
+    tracking_problem: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 a pair ended failed or incomplete; 130 or 143 drained and resumable."""
+        if self.signal is not None:
+            return 130 if self.signal == signal.SIGINT else 143
+        current = [pair for pair in self.snapshot.pairs if pair.current]
+        return 0 if all(pair.state == "done" for pair in current) else 1
+
+
+@dataclass
+class _Drain:
+    """The signal that asked for a drain; a second one ends the process at once."""
+
+    number: int | None = None
+    searcher: SweepSearcher | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            os._exit(130 if number == signal.SIGINT else 143)
+        self.number = number
+        if self.searcher is not None:
+            self.searcher.drain()
+
+
+def run_sweep(
+    spec: SweepSpec,
+    settings: Settings,
+    options: RunOptions | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Start or resume ``spec`` in the home of ``settings``; running it again runs what is missing.
+
+    Raises:
+        DataError: what the preflight found wrong. LeaseHeldError: another driver is at work.
+        HomeError, ResourceError: the environment does not allow it.
+    """
+    options, observer = options or RunOptions(), observer or SilentObserver()
+    plan = make_plan(spec)
+    with ExitStack() as stack:
+        drain = stack.enter_context(_drain_on_signals())
+        _announce_home(settings, spec.name, observer)
+        create_home(settings)
+        engine = open_engine(settings.ledger_url, create=True)
+        stack.callback(engine.dispose)
+        lease = acquire(engine, spec.name, observer.message)
+        stack.callback(lease.release)
+        _back_up(settings)
+        ledger = Ledger(settings.ledger_url, engine, spec, lease)
+        snapshot = _register(plan, settings, engine, ledger, observer)
+        tracker = _start_tracker(options, engine, spec.name, stack)
+        _run_trials(plan, settings, options, observer, ledger, lease, snapshot, drain, stack)
+        _flush(tracker, drain.number is not None)
+        final = SweepReader(engine, spec.name).snapshot()
+        problem = None if tracker is None else tracker.problem
+    return RunResult(final, drain.number, problem)
+
+
+def _register(
+    plan: Plan, settings: Settings, engine: sa.Engine, ledger: Ledger, observer: Observer
+) -> SweepSnapshot:
+    """Preflight against what the ledger knows, then write plan and facts: nothing half-written."""
+    name = plan.spec.name
+    before = _snapshot_or_empty(engine, plan)
+    _say_difference(plan, before, observer)
+    facts = check_everything(plan, settings, before, observer.message)
+    ledger.register(plan)
+    for pair_id, values in facts.items():
+        ledger.set_facts(pair_id, values)
+    return SweepReader(engine, name).snapshot()
+
+
+def _snapshot_or_empty(engine: sa.Engine, plan: Plan) -> SweepSnapshot:
+    from raybench.sweep.reader import sweep_names
+
+    if plan.spec.name in sweep_names(engine):
+        return SweepReader(engine, plan.spec.name).snapshot()
+    return SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())
+
+
+def _say_difference(plan: Plan, before: SweepSnapshot, observer: Observer) -> None:
+    """What is new, kept, and no longer in the file, before anything starts."""
+    known = {pair.id: pair for pair in before.pairs}
+    if not known:
+        return
+    now = {pair.id for pair in plan.pairs}
+    new = [p for p in plan.pairs if p.id not in known]
+    gone = [p for p in before.pairs if p.current and p.id not in now]
+    kept = len(plan.pairs) - len(new)
+    observer.message(
+        f"resuming: {kept} pairs kept, {len(new)} new, {len(gone)} no longer in the file"
+    )
+    for pair in new:
+        observer.message(f"  new: {pair.id}")
+    for row in gone:
+        observer.message(f"  kept, but no longer in the file: {row.id}")
+
+
+def _run_trials(
+    plan: Plan,
+    settings: Settings,
+    options: RunOptions,
+    observer: Observer,
+    ledger: Ledger,
+    lease: Lease,
+    snapshot: SweepSnapshot,
+    drain: _Drain,
+    stack: ExitStack,
+) -> None:
+    device = plan.spec.device
+
+    def configure(assignment: Assignment) -> TrialConfig:
+        return trial_config(plan, settings, lease.attempt, assignment, device)
+
+    def searcher_with(
+        shape_of: Callable[[Pair], Shape], capacity: Callable[[], Capacity]
+    ) -> SweepSearcher:
+        searcher = SweepSearcher(
+            plan, ledger, snapshot, shape_of, capacity,
+            _remaining(plan.spec, ledger), _collector(settings, plan.spec.name),
+        )  # fmt: skip
+        drain.searcher = searcher
+        if drain.number is not None:
+            searcher.drain()
+        return searcher
+
+    if options.inline:
+        from raybench.sweep.inline import run_inline
+
+        shape = Shape(float(plan.spec.resources.cpus), 0.0)
+        searcher = searcher_with(lambda pair: shape, lambda: Capacity(shape.cpus, 0.0))
+        run_inline(searcher, configure, lambda: observer.watch(searcher))
+        return
+    from raybench.sweep.ray_runner import cluster_capacity, ray_session, run_on_ray, trial_shape
+
+    connected = bool(options.address or os.environ.get("RAY_ADDRESS"))
+    stack.enter_context(ray_session(options.address, options.num_cpus, options.num_gpus))
+    resources = plan.spec.resources
+    shape = trial_shape(resources.cpus, resources.gpus, device)
+    searcher = searcher_with(lambda pair: shape, cluster_capacity(connected, options.max_gpus))
+
+    def wait(thread: threading.Thread) -> None:
+        thread.join(timeout=0.25)
+        observer.watch(searcher)
+
+    run_on_ray(searcher, configure, f"{plan.spec.name}-a{lease.attempt}", wait)
+
+
+def _remaining(spec: SweepSpec, ledger: Ledger) -> Callable[[], float]:
+    """Seconds left of ``budget.wall_clock``, counting all earlier attempts."""
+    total = spec.budget.wall_clock_s
+    if total is None:
+        return lambda: math.inf
+    started, spent_before = time.monotonic(), ledger.active_s()
+    return lambda: total - spent_before - (time.monotonic() - started)
+
+
+def _collector(settings: Settings, sweep: str) -> Callable[[TrialKey], tuple[str, str] | None]:
+    from raybench.trial.checkpoint import collect
+
+    return lambda key: collect(settings.checkpoint_root, checkpoint_folder(sweep, key))
+
+
+def _start_tracker(
+    options: RunOptions, engine: sa.Engine, sweep: str, stack: ExitStack
+) -> Tracker | None:
+    if options.tracker is None:
+        return None
+    tracker = options.tracker(lambda: SweepReader(engine, sweep))
+    tracker.start()
+    stack.callback(tracker.stop)
+    return tracker
+
+
+def _flush(tracker: Tracker | None, drained: bool) -> None:
+    """A drain must end within seconds; what MLflow lacks then is sent by the next run or sync."""
+    if tracker is not None:
+        tracker.flush(DRAINED_FLUSH_S if drained else FLUSH_S)
+
+
+@contextmanager
+def _drain_on_signals() -> Iterator[_Drain]:
+    """SIGINT, SIGTERM and SIGUSR1 (Slurm's early notice) drain while the sweep runs."""
+    drain = _Drain()
+    if threading.current_thread() is not threading.main_thread():
+        yield drain
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, drain) for number in numbers}
+    try:
+        yield drain
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _announce_home(settings: Settings, sweep: str, observer: Observer) -> None:
+    path = settings.ledger_file
+    if path is None or path.exists():
+        return
+    observer.message(f"new home: {settings.home}")
+    for other in _nearby_homes(settings.home):
+        if _holds(other / "ledger.db", sweep):
+            observer.message(f"  another home holds sweep '{sweep}': --home {other}")
+
+
+def _nearby_homes(home: Path) -> list[Path]:
+    """Folders with a ledger beside this home, in the working folder and in its parents."""
+    folders = {home.parent, Path.cwd(), *list(Path.cwd().parents)[:2]}
+    ledgers = {path.parent for folder in folders for path in folder.glob("*/ledger.db")}
+    return sorted(ledgers - {home})
+
+
+def _holds(ledger: Path, sweep: str) -> bool:
+    try:
+        with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
+            query = "SELECT 1 FROM raybench_sweeps WHERE sweep = ?"
+            return connection.execute(query, (sweep,)).fetchone() is not None
+    except sqlite3.Error:
+        return False  # no ledger of ours; nothing to point at
+
+
+def _back_up(settings: Settings) -> None:
+    """A dated copy of a SQLite ledger at each start; the newest five are kept."""
+    path = settings.ledger_file
+    if path is None:
+        return
+    folder = settings.home / "backups"
+    folder.mkdir(exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = folder / f"ledger-{stamp}.db"
+    aside = target.with_suffix(".tmp")
+    source, copy = sqlite3.connect(path), sqlite3.connect(aside)
+    try:
+        source.backup(copy)
+    finally:
+        source.close()
+        copy.close()
+    aside.replace(target)
+    for old in sorted(folder.glob("ledger-*.db"))[:-BACKUPS_KEPT]:
+        old.unlink()

@@ -1,0 +1,390 @@
+"""Decides what runs next, over all pairs, and hears how it went. Knows no Ray.
+
+One multiplexing searcher owns every pair's board. ``ask`` hands out work: trials of an earlier
+life first, then finals of pairs whose search is over, then the least-served pair under quota.
+``receive`` writes each record to the ledger and says whether the trial goes on. Both runners
+(``ray_runner`` and ``inline``) drive this same object.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from raybench.plan import Pair, Plan
+from raybench.records import EndRecord, EpochRecord, FailureClass, Record, SweepSnapshot, TrialRow
+from raybench.space import Params
+from raybench.sweep.board import PairBoard, PairProgress, Shape
+from raybench.sweep.ledger import Ledger, TrialKey, skipped_end
+from raybench.sweep.progress import TERMINAL, FinalRun
+
+logger = logging.getLogger(__name__)
+
+INFRASTRUCTURE_RETRIES = 3
+RESERVE_MARGIN = 1.2
+Finished = Literal["finished"]
+FINISHED: Finished = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One trial to run now."""
+
+    key: TrialKey
+    pair: Pair
+    params: Params
+    shape: Shape
+    known_epochs: int
+    seed: int | None = None
+    source_epochs: int | None = None
+    """Best epoch of the search trial a final repeats; used where ``final.refit``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What trials may hold together. ``math.inf`` where a resource does not bound them."""
+
+    cpus: float
+    gpus: float
+
+    def holds(self, shapes: Iterable[Shape]) -> bool:
+        """Whether all ``shapes`` fit; a single one always may wait for its turn."""
+        wanted = list(shapes)
+        if len(wanted) == 1:
+            return True
+        slack = 1e-9
+        return (
+            sum(s.cpus for s in wanted) <= self.cpus + slack
+            and sum(s.gpus for s in wanted) <= self.gpus + slack
+        )
+
+
+Collect = Callable[[TrialKey], tuple[str, str] | None]
+"""Keeps only the best weights of a trial that the driver ends; returns path and SHA-256."""
+
+
+class SweepSearcher:
+    """The multiplexer.
+
+    Args:
+        snapshot: the ledger at the start of this attempt, pairs registered.
+        shape_of: resources of one trial of a pair.
+        capacity: what the cluster offers now.
+        remaining_s: what is left of ``budget.wall_clock``; infinite without one.
+        collect: called for trials that are stopped early, after their actor has stopped.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        snapshot: SweepSnapshot,
+        shape_of: Callable[[Pair], Shape],
+        capacity: Callable[[], Capacity],
+        remaining_s: Callable[[], float],
+        collect: Collect,
+    ) -> None:
+        self._plan, self._ledger = plan, ledger
+        self._capacity, self._remaining_s, self._collect = capacity, remaining_s, collect
+        self._lock = threading.RLock()
+        rows = {pair.id: pair.trials for pair in snapshot.pairs}
+        self.boards = {
+            pair.id: PairBoard(pair, plan.spec, rows.get(pair.id, ()), shape_of(pair))
+            for pair in plan.pairs
+        }
+        self._freed: Shape | None = None
+        self._draining = self.deadline = self._finals_only = False
+        self._adopt_orphans()
+
+    # -- ask ---------------------------------------------------------------------------------
+
+    def ask(self) -> Assignment | Finished | None:
+        """The next trial; None: ask again later; FINISHED: nothing runs and nothing is owed."""
+        with self._lock:
+            self._watch_clock()
+            if not self._draining:
+                assignment = self._next_returning() or self._next_final() or self._next_search()
+                if assignment is not None:
+                    self.boards[assignment.pair.id].active.add(assignment.key)
+                    return assignment
+            if self._has_open_work():
+                return None
+            if self._finals_only and not self.deadline:
+                self.deadline = True
+                self._ledger.set_deadline()
+            return FINISHED
+
+    def _has_open_work(self) -> bool:
+        if any(board.active for board in self.boards.values()):
+            return True
+        if self._draining:
+            return False
+        # Work that waits for room or for its turn. Under ``finals_only`` the search is over.
+        return any(board.returning and not self._finals_only for board in self.boards.values())
+
+    def _adopt_orphans(self) -> None:
+        """Close trials that ended untold; queue the others that an earlier attempt left open."""
+        for board in self.boards.values():
+            for row in board.rows:
+                key = (row.pair_id, row.phase, row.number)
+                if row.state in TERMINAL:
+                    continue
+                if row.end is not None and row.end.state != "interrupted":
+                    self._finish(board, key, row.end)
+                else:
+                    board.returning.append(key)
+            self._end_failed_pair(board)
+
+    def _next_returning(self) -> Assignment | None:
+        for board in self.boards.values():
+            for key in list(board.returning):
+                if not board.is_wanted(key):
+                    board.returning.remove(key)
+                    reason = "budget" if key[1] == "search" else "superseded"
+                    self._finish(board, key, self._pruned(board, key, reason))
+                elif not (self._finals_only and key[1] == "search") and self._has_room(board):
+                    board.returning.remove(key)
+                    self._ledger.set_running(key)
+                    board.set_state(key, "running")
+                    return self._assignment(board, key)
+        return None
+
+    def _next_final(self) -> Assignment | None:
+        for board in self.boards.values():
+            if not (board.search_is_over or self._finals_only) or not self._has_room(board):
+                continue
+            for run in board.finals_owed():
+                return self._create_final(board, run)
+        return None
+
+    def _create_final(self, board: PairBoard, run: FinalRun) -> Assignment:
+        number, params = board.next_number("final"), board.params_of(run.source)
+        self._ledger.create_final_trial(board.pair, number, params, run.seed, run.source)
+        key = board.add(
+            TrialRow(
+                board.pair.id, "final", number, "running", params, (), None,
+                seed=run.seed, source=run.source,
+            )
+        )  # fmt: skip
+        return self._assignment(board, key)
+
+    def _next_search(self) -> Assignment | None:
+        if self._finals_only:
+            return None
+        boards = [b for b in self.boards.values() if b.may_search()]
+        if not boards:
+            return None
+        least = min(board.asked for board in boards)
+        for board in sorted(boards, key=lambda b: self._search_order(b, least)):
+            if self._has_room(board):
+                number = board.asked
+                params = self._ledger.create_search_trial(board.pair, number)
+                row = TrialRow(board.pair.id, "search", number, "running", params, (), None)
+                return self._assignment(board, board.add(row))
+        return None
+
+    def _search_order(self, board: PairBoard, least: int) -> tuple[int, bool, bool, float, int]:
+        """The pair that holds the fewest slots; then the least served; then the longest.
+
+        Slots come first, so that a pair whose trials are slow cannot hold them all. An actor can only be reused by an equal shape, and a new one costs seconds (it imports
+        torch), so a slot stays with its shape for up to a quarter of the quota.
+        """
+        window = max(1, board.pair.quota // 4)
+        seconds = board.trial_seconds()
+        cost = math.inf if seconds is None else seconds
+        return (
+            len(board.active),
+            board.asked > least + window,
+            board.shape != self._freed,
+            -cost,
+            board.pair.position,
+        )
+
+    def _has_room(self, board: PairBoard) -> bool:
+        held = [b.shape for b in self.boards.values() for _ in b.active]
+        return self._capacity().holds([*held, board.shape])
+
+    def _assignment(self, board: PairBoard, key: TrialKey) -> Assignment:
+        row = board.row(key)
+        source_epochs = None
+        if row.source is not None:
+            source = board.row((row.pair_id, "search", row.source))
+            source_epochs = source.end.best_epoch if source.end is not None else None
+        return Assignment(
+            key=key,
+            pair=board.pair,
+            params=dict(row.params),
+            shape=board.shape,
+            known_epochs=len(row.epochs),
+            seed=row.seed,
+            source_epochs=source_epochs,
+        )
+
+    # -- hear --------------------------------------------------------------------------------
+
+    def receive(self, key: TrialKey, records: Sequence[Record]) -> bool:
+        """Write records to the ledger; False: the trial is over and its slot is free."""
+        with self._lock:
+            board = self.boards[key[0]]
+            if key not in board.active:
+                return False
+            for record in records:
+                if isinstance(record, EndRecord):
+                    self._on_end(board, key, record)
+                    return False
+                if board.add_epoch(key, record):
+                    self._ledger.write_epoch(key, record)
+            return self._goes_on(board, key)
+
+    def lost(self, key: TrialKey, reason: str) -> None:
+        """The actor died under the trial: class infrastructure, retried elsewhere."""
+        with self._lock:
+            board = self.boards[key[0]]
+            if key in board.active:
+                self._on_failure(board, key, self._failed(board, key, "infrastructure", reason))
+
+    def _goes_on(self, board: PairBoard, key: TrialKey) -> bool:
+        self._watch_clock()
+        row = board.row(key)
+        epochs = int(row.params.get("epochs", self._plan.spec.recipe.epochs))
+        if row.phase == "final" or len(row.epochs) >= epochs:
+            return True
+        if board.exhausted:
+            self._finish(board, key, self._pruned(board, key, "budget"))
+        elif self._finals_only:
+            self._set_waiting(board, key)
+        elif board.stops_early(key):
+            self._finish(board, key, self._pruned(board, key, "early_stop"))
+        else:
+            return True
+        return False
+
+    def _on_end(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
+        if end.state == "interrupted":
+            self._set_waiting(board, key)
+        elif end.state == "failed":
+            self._on_failure(board, key, end)
+        else:
+            self._finish(board, key, end)
+
+    def _on_failure(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
+        """Retry where the class allows it, else FAIL; three user failures end the pair."""
+        if self._may_retry(board, key, end.failure):
+            failures = board.add_failure(key, f"{end.failure}: {end.reason}")
+            self._ledger.write_failures(key, failures)
+            self._free(board, key)
+            if self._draining:
+                self._ledger.set_waiting(key)
+                board.set_state(key, "waiting")
+            else:
+                board.returning.append(key)
+            return
+        self._finish(board, key, end)
+        self._end_failed_pair(board)
+
+    def _may_retry(self, board: PairBoard, key: TrialKey, failure: FailureClass | None) -> bool:
+        if failure == "infrastructure":
+            earlier = [f for f in board.row(key).failures if f.startswith("infrastructure")]
+            return len(earlier) < INFRASTRUCTURE_RETRIES
+        if failure == "oom" and 0 < board.shape.gpus < 1:
+            board.shape = Shape(board.shape.cpus, board.shape.gpus * 2)
+            return True
+        return False
+
+    def _end_failed_pair(self, board: PairBoard) -> None:
+        if not board.has_failed:
+            return
+        while board.asked < board.pair.quota:
+            reason = "not run: the pair's user code failed three times"
+            end, number = skipped_end(reason), board.asked
+            params = self._ledger.skip_trial(board.pair, number, end)
+            board.add(TrialRow(board.pair.id, "search", number, "failed", params, (), end))
+
+    def _finish(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
+        self._ledger.finish(key, end, list(board.row(key).epochs))
+        board.set_state(key, end.state, end)  # type: ignore[arg-type]
+        self._free(board, key)
+
+    def _set_waiting(self, board: PairBoard, key: TrialKey) -> None:
+        self._ledger.set_waiting(key)
+        board.set_state(key, "waiting")
+        if not self._draining:
+            board.returning.append(key)
+        self._free(board, key)
+
+    def _free(self, board: PairBoard, key: TrialKey) -> None:
+        board.active.discard(key)
+        self._freed = board.shape
+
+    def _pruned(self, board: PairBoard, key: TrialKey, reason: str) -> EndRecord:
+        """The end of a trial that the driver stops: its best epoch, its weights collected."""
+        row, metric = board.row(key), self._plan.spec.search.metric
+        value = row.best_value(metric)
+        best = next((r for r in row.epochs if r.metrics.get(metric) == value), None)
+        weights = self._collect(key)
+        return EndRecord(
+            state="pruned",
+            finished_at=time.time(),
+            reason=reason,
+            best_epoch=None if best is None else best.epoch,
+            best={} if best is None else _validation(best),
+            weights_path=None if weights is None else weights[0],
+            weights_sha256=None if weights is None else weights[1],
+        )
+
+    def _failed(
+        self, board: PairBoard, key: TrialKey, failure: FailureClass, reason: str
+    ) -> EndRecord:
+        return EndRecord("failed", time.time(), failure=failure, reason=reason)
+
+    # -- time --------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Ask nothing more; what runs is about to report ``interrupted``."""
+        # No lock: this runs in signal handlers.
+        self._draining = True
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def tick(self) -> None:
+        """Look at the clock; the runner calls it also while no trial reports."""
+        with self._lock:
+            self._watch_clock()
+
+    def _watch_clock(self) -> None:
+        remaining = self._remaining_s()
+        if remaining == math.inf or self._draining:
+            return
+        if remaining <= 0:
+            self.deadline = self._draining = True
+            self._ledger.set_deadline()
+        elif not self._finals_only and remaining <= self._reserve_s():
+            self._finals_only = True
+            logger.warning("wall clock: the rest is kept for the final trials")
+
+    def _reserve_s(self) -> float:
+        """Seconds that the finals still owed will take, from the trials seen so far."""
+        known = [s for b in self.boards.values() if (s := b.trial_seconds()) is not None]
+        if not known:
+            return 0.0
+        mean = sum(known) / len(known)
+        work = sum(b.finals_open() * (b.trial_seconds() or mean) for b in self.boards.values())
+        slots = max(1, sum(len(b.active) for b in self.boards.values()))
+        return RESERVE_MARGIN * work / slots
+
+    # -- look --------------------------------------------------------------------------------
+
+    def progress(self) -> list[PairProgress]:
+        with self._lock:
+            return [board.progress(self.deadline) for board in self.boards.values()]
+
+
+def _validation(record: EpochRecord) -> dict[str, float]:
+    return {name: value for name, value in record.metrics.items() if name.startswith("val/")}

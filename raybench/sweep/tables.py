@@ -1,0 +1,148 @@
+"""The ledger's database: raybench's own tables beside Optuna's, opening it, refusing a damaged one.
+
+Optuna owns studies and trials. What has no place there (sweep, pairs, lease) stands in
+``raybench_*`` tables of the same database, so that one transaction can fence both.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from raybench.errors import HomeError
+from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
+
+BUSY_TIMEOUT_S = 60.0
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "raybench_meta",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+sweeps = sa.Table(
+    "raybench_sweeps",
+    metadata,
+    sa.Column("sweep", sa.String(64), primary_key=True),
+    sa.Column("spec", sa.Text, nullable=False),  # the whole spec as JSON
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("active_s", sa.Float, nullable=False),  # wall clock spent, summed over attempts
+    sa.Column("deadline", sa.Boolean, nullable=False),  # the last attempt ended at wall_clock
+)
+
+pairs = sa.Table(
+    "raybench_pairs",
+    metadata,
+    sa.Column("sweep", sa.String(64), primary_key=True),
+    sa.Column("pair", sa.String(160), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("current", sa.Boolean, nullable=False),  # the sweep file still names it
+    sa.Column("definition", sa.Text, nullable=False),  # JSON: what the plan says of it
+    sa.Column("facts", sa.Text, nullable=False),  # JSON: what the preflight found
+)
+
+leases = sa.Table(
+    "raybench_leases",
+    metadata,
+    sa.Column("sweep", sa.String(64), primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),  # JSON: host, boot, pid namespace, pid, start
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("released", sa.Boolean, nullable=False),
+)
+
+
+def engine_options(url: str) -> dict[str, object]:
+    """Arguments for ``create_engine``, the same for Optuna's engine and ours."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    return {"pool_pre_ping": True}
+
+
+def sqlite_path(url: str) -> Path | None:
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def open_engine(url: str, create: bool) -> Engine:
+    """Check what is there, create tables where asked, return an engine.
+
+    Raises:
+        HomeError: no ledger (and not ``create``), damaged, unreachable, or of another version.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        _check_file(path, create)
+    engine = sa.create_engine(url, **engine_options(url))
+    try:
+        if create:
+            metadata.create_all(engine)
+            _stamp(engine)
+        _check_version(engine, url)
+    except sa.exc.SQLAlchemyError as error:
+        raise HomeError(f"the ledger {_redacted(url)} cannot be opened: {_reason(error)}") from None
+    return engine
+
+
+def _check_file(path: Path, create: bool) -> None:
+    """A SQLite file must be sound before anything is written to it; a new one gets WAL."""
+    if not path.exists():
+        if not create:
+            raise HomeError(f"no ledger at {path}; run a sweep first, or give its --home")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        with sqlite3.connect(path, timeout=BUSY_TIMEOUT_S) as connection:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if create:
+                connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    except sqlite3.Error as error:
+        raise HomeError(_damaged(path, str(error))) from None
+    if verdict != "ok":
+        raise HomeError(_damaged(path, verdict))
+
+
+def _damaged(path: Path, reason: str) -> str:
+    copies = sorted((path.parent / "backups").glob("ledger-*.db"))
+    way_out = f"put back {copies[-1]}" if copies else "put back a copy of yours"
+    return (
+        f"the ledger {path} is damaged or not readable ({reason}); {way_out}, or use another --home"
+    )
+
+
+def _stamp(engine: Engine) -> None:
+    values = {"schema": LEDGER_SCHEMA, "result_version": RESULT_VERSION, "raybench": __version__}
+    with engine.begin() as connection:
+        known = {row.key for row in connection.execute(sa.select(meta.c.key))}
+        for key, value in values.items():
+            if key not in known:
+                connection.execute(meta.insert().values(key=key, value=str(value)))
+
+
+def _check_version(engine: Engine, url: str) -> None:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table(meta.name):
+            raise HomeError(f"{_redacted(url)} is no raybench ledger; give the --home of a sweep")
+        found = {row.key: row.value for row in connection.execute(sa.select(meta))}
+    for key, ours in (("schema", LEDGER_SCHEMA), ("result_version", RESULT_VERSION)):
+        if found.get(key) != str(ours):
+            raise HomeError(
+                f"the ledger {_redacted(url)} was written by raybench {found.get('raybench', '?')} "
+                f"({key} {found.get(key, '?')}, this version reads {ours}); use that version, or a "
+                "new --home"
+            )
+
+
+def _redacted(url: str) -> str:
+    return sa.engine.make_url(url).render_as_string(hide_password=True)
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

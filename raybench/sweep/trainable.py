@@ -1,0 +1,98 @@
+"""One trial as a Ray actor: an epoch per ``step``, reused for trial after trial.
+
+Everything Ray knows of a trial is here. A trial's outcome travels as a record; the actor itself
+only fails when it must not be used again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray import tune
+
+from raybench.records import EndRecord, Record, to_dict
+from raybench.trial.config import TrialConfig
+from raybench.trial.loop import run_trial
+
+RETIRING_FAILURES = frozenset({"oom", "user", "disk", "infrastructure"})
+"""After these the process may hold leaked memory or broken state; a fresh one takes the next."""
+
+
+class RetiredActorError(RuntimeError):
+    """Ends an actor after a failed trial; the trial's record has been delivered before."""
+
+
+@ray.remote(num_cpus=0, max_concurrency=1000)
+class StopSignal:
+    """The one flag all trials wait on; ``wait`` blocks until it is set, so nobody polls."""
+
+    async def setup(self) -> None:
+        import asyncio
+
+        self._event = asyncio.Event()
+
+    async def set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class _StopFlag:
+    """A local flag that a thread sets when the signal comes; checked every batch for free."""
+
+    def __init__(self, signal: Any) -> None:
+        self._event = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(signal,), daemon=True)
+        thread.start()
+
+    def _watch(self, signal: Any) -> None:
+        # When the driver dies, the actor dies with it: there is nobody left to wait for.
+        try:
+            ray.get(signal.wait.remote())
+        except (ray.exceptions.RayError, SystemExit):
+            return
+        self._event.set()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """Runs trials one after another; ``step`` returns one record."""
+
+    def setup(self, config: dict[str, Any], signal: Any = None) -> None:
+        self._should_stop = _StopFlag(signal)
+        self._records: Iterator[Record] = iter(())
+        self._retire_reason: str | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._close()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._retire_reason is not None:
+            raise RetiredActorError(self._retire_reason)
+        record = next(self._records)
+        ended = isinstance(record, EndRecord)
+        if isinstance(record, EndRecord) and record.failure in RETIRING_FAILURES:
+            self._retire_reason = record.reason
+            ended = False  # the next step raises, which is how Tune lets go of an actor
+        return {"record": [to_dict(record)], "done": ended}
+
+    def cleanup(self) -> None:
+        self._close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        trial_config = TrialConfig.from_dict(config["trial"])
+        self._records = run_trial(trial_config, should_stop=self._should_stop)
+
+    def _close(self) -> None:
+        close = getattr(self._records, "close", None)
+        if close is not None:
+            close()

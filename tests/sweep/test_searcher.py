@@ -1,0 +1,302 @@
+"""Quotas are exact and fair whatever happens, in any order of events, over any number of kills."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raybench.records import EndRecord, FailureClass
+from raybench.sweep.board import Shape
+from raybench.sweep.ledger import TrialKey
+from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher
+from tests.specs import pairs_spec
+from tests.sweep.simulation import (
+    Home,
+    Simulation,
+    complete_record,
+    epoch_record,
+    failed_record,
+)
+
+TERMINAL = {"complete", "pruned", "failed"}
+
+
+def _succeed(searcher: SweepSearcher, key: TrialKey) -> None:
+    """One epoch, then a complete end."""
+    searcher.receive(key, [epoch_record(1, 0.5)])
+    searcher.receive(key, [complete_record(1, 0.5, key[1] == "final")])
+
+
+def _failing(rate: float) -> object:
+    kinds: tuple[FailureClass, ...] = ("infrastructure", "diverged", "oom", "user", "disk")
+
+    def fails(rng: random.Random) -> FailureClass | None:
+        return rng.choice(kinds) if rng.random() < rate else None
+
+    return fails
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    pairs=st.integers(1, 4),
+    trials=st.integers(1, 7),
+    slots=st.integers(1, 5),
+    rate=st.sampled_from([0.0, 0.05, 0.3]),
+    early_stop=st.sampled_from(["asha", "median", "none"]),
+    kills=st.lists(st.integers(1, 40), max_size=3),
+    seed=st.integers(0, 2**16),
+)
+def test_quota_is_exact_over_failures_and_kills(
+    pairs: int,
+    trials: int,
+    slots: int,
+    rate: float,
+    early_stop: Literal["asha", "median", "none"],
+    kills: list[int],
+    seed: int,
+) -> None:
+    """T search trials per pair, none open, one final per seed for every pair with a winner."""
+    rng = random.Random(seed)
+    search = {"sampler": "random", "ladder": 1, "early_stop": early_stop}
+    spec = pairs_spec(pairs, trials, search=search)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder), spec, capacity=Capacity(float(slots), 0.0))
+        for stop_after in [*kills, None]:
+            with home.attempt() as searcher:
+                simulation = Simulation(searcher, rng, spec.recipe.epochs, _failing(rate))  # type: ignore[arg-type]
+                simulation.run(stop_after)
+                assert simulation.most_at_once <= slots
+        snapshot = home.snapshot()
+    for pair in snapshot.pairs:
+        search_trials = pair.search_trials()
+        assert [t.number for t in search_trials] == list(range(trials))
+        assert {t.state for t in pair.trials} <= TERMINAL
+        assert pair.state in ("done", "failed")
+        finals = pair.final_trials("tuned")
+        if any(t.state == "complete" for t in search_trials):
+            assert sorted(t.seed for t in finals) == [0, 1]  # type: ignore[type-var]
+        else:
+            assert not finals
+        for trial in pair.trials:
+            numbers = [record.epoch for record in trial.epochs]
+            assert numbers == sorted(set(numbers))
+
+
+def test_slow_pair_does_not_hold_up_another(tmp_path: Path) -> None:
+    """One pair's trials never report; the other still gets all its trials and finals."""
+    spec = pairs_spec(2, 3, search={"sampler": "random", "ladder": 1, "early_stop": "none"})
+    home = Home(tmp_path, spec, capacity=Capacity(3.0, 0.0))
+    with home.attempt() as searcher:
+        slow, quick = list(searcher.boards)
+        for _ in range(100):
+            while isinstance(assignment := searcher.ask(), Assignment):
+                pass
+            ready = [key for key in searcher.boards[quick].active]
+            if not ready:
+                break
+            for key in ready:
+                _succeed(searcher, key)
+        assert searcher.boards[quick].progress(False).state == "done"
+        assert searcher.boards[slow].progress(False).search_done == 0
+
+
+def test_served_evenly(tmp_path: Path) -> None:
+    """While all pairs owe, none gets further ahead than the window that actor reuse needs."""
+    spec = pairs_spec(3, 8, search={"sampler": "random", "ladder": 1, "early_stop": "none"})
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        for _ in range(24):
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            asked = [board.asked for board in searcher.boards.values()]
+            assert max(asked) - min(asked) <= 8 // 4 + 1
+            _succeed(searcher, assignment.key)
+
+
+def test_few_actors_for_four_shapes(tmp_path: Path) -> None:
+    """48 short trials of four shapes on two slots: an actor is reused only by an equal shape."""
+    spec = pairs_spec(4, 12, search={"sampler": "random", "ladder": 1, "early_stop": "none"},
+                      final={"seeds": [0]})  # fmt: skip
+    shares = dict(zip(range(4), (1.0, 0.5, 0.25, 0.125), strict=True))
+    home = Home(
+        tmp_path, spec, shape_of=lambda pair: Shape(1.0, shares[pair.position]),
+        capacity=Capacity(2.0, 2.0),
+    )  # fmt: skip
+    started, idle = 0, Counter[Shape]()
+    running: list[Assignment] = []
+    rng = random.Random(0)
+    with home.attempt() as searcher:
+        while True:
+            while isinstance(assignment := searcher.ask(), Assignment):
+                if idle[assignment.shape]:
+                    idle[assignment.shape] -= 1
+                else:
+                    started += 1
+                    idle.clear()  # Tune lets cached actors of other shapes go
+                running.append(assignment)
+            if assignment == FINISHED:
+                break
+            ended = running.pop(rng.randrange(len(running)))
+            _succeed(searcher, ended.key)
+            idle[ended.shape] += 1
+    assert started <= 12
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_eight_at_once_in_one_pair(tmp_path: Path, sampler: str) -> None:
+    """Two GPUs and a share of a quarter: eight trials run at once."""
+    spec = pairs_spec(1, 12, search={"sampler": sampler, "ladder": 1, "early_stop": "none"})
+    home = Home(
+        tmp_path, spec, shape_of=lambda pair: Shape(1.0, 0.25), capacity=Capacity(16.0, 2.0)
+    )
+    with home.attempt() as searcher:
+        assignments = []
+        while isinstance(assignment := searcher.ask(), Assignment):
+            assignments.append(assignment)
+    assert len(assignments) == 8
+
+
+def test_user_failures_end_the_pair(tmp_path: Path) -> None:
+    spec = pairs_spec(2, 6)
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        broken = next(iter(searcher.boards))
+        while isinstance(assignment := searcher.ask(), Assignment):
+            if assignment.pair.id == broken:
+                searcher.receive(assignment.key, [failed_record("user")])
+            else:
+                _succeed(searcher, assignment.key)
+    first, second = home.snapshot().pairs
+    failures = [t.end.failure for t in first.search_trials() if t.end is not None]
+    assert failures == ["user"] * 3 + ["pair_failed"] * 3
+    assert (first.state, second.state) == ("failed", "done")
+
+
+def test_infrastructure_failures_are_retried_under_the_same_number(tmp_path: Path) -> None:
+    home = Home(tmp_path, pairs_spec(1, 1), capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        keys = []
+        for _ in range(4):
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            keys.append(assignment.key)
+            searcher.lost(assignment.key, "node died")
+        assert searcher.ask() == FINISHED
+    assert len(set(keys)) == 1
+    (pair,) = home.snapshot().pairs
+    assert [t.state for t in pair.trials] == ["failed"]
+    assert len(pair.trials[0].failures) == 3
+
+
+def test_out_of_memory_takes_the_next_share(tmp_path: Path) -> None:
+    home = Home(
+        tmp_path, pairs_spec(1, 1), shape_of=lambda pair: Shape(1.0, 0.25),
+        capacity=Capacity(4.0, 1.0),
+    )  # fmt: skip
+    with home.attempt() as searcher:
+        shares = []
+        while isinstance(assignment := searcher.ask(), Assignment):
+            shares.append(assignment.shape.gpus)
+            searcher.receive(assignment.key, [failed_record("oom")])
+    assert shares == [0.25, 0.5, 1.0]
+
+
+def test_drained_trials_wait_and_come_back(tmp_path: Path) -> None:
+    home = Home(tmp_path, pairs_spec(1, 3), capacity=Capacity(2.0, 0.0))
+    with home.attempt() as searcher:
+        first = [searcher.ask(), searcher.ask()]
+        keys = [a.key for a in first if isinstance(a, Assignment)]
+        params = [a.params for a in first if isinstance(a, Assignment)]
+        searcher.receive(keys[0], [epoch_record(1, 0.5)])
+        searcher.drain()
+        assert searcher.ask() is None
+        for key in keys:
+            searcher.receive(key, [EndRecord("interrupted", 1.7e9)])
+        assert searcher.ask() == FINISHED
+    assert {t.state for t in home.snapshot().pairs[0].trials} == {"waiting"}
+    with home.attempt() as searcher:
+        again = [searcher.ask(), searcher.ask()]
+        assert [a.key for a in again if isinstance(a, Assignment)] == keys
+        assert [a.params for a in again if isinstance(a, Assignment)] == params
+        assert [a.known_epochs for a in again if isinstance(a, Assignment)] == [1, 0]
+
+
+def test_a_late_record_changes_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path, pairs_spec(1, 1, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        assignment = searcher.ask()
+        assert isinstance(assignment, Assignment)
+        searcher.receive(assignment.key, [complete_record(1, 0.5)])
+        before = home.snapshot()
+        assert searcher.receive(assignment.key, [epoch_record(1, 0.9)]) is False
+        assert home.snapshot() == before
+
+
+def test_device_hours_end_the_search_and_finals_run(tmp_path: Path) -> None:
+    """3.6 s of device time: the trial that crosses it is pruned, its pair still gets finals."""
+    budget = {"trials": 5, "device_hours": 0.001}
+    spec = pairs_spec(1, 5)
+    spec = spec.model_copy(update={"budget": type(spec.budget)(**budget)})
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        assert Simulation(searcher, random.Random(0), spec.recipe.epochs).run()
+    (pair,) = home.snapshot().pairs
+    states = [(t.state, t.end.reason if t.end else "") for t in pair.search_trials()]
+    assert states == [("complete", ""), ("complete", "")]
+    assert pair.state == "done"
+    assert pair.owed == 0
+
+
+def test_wall_clock_keeps_the_finals_time_back(tmp_path: Path) -> None:
+    """At the reserve the search pauses, the finals of the winner so far run, the rest waits."""
+    clock = {"left": 1e6}
+    home = Home(
+        tmp_path, pairs_spec(1, 4, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0),
+        remaining_s=lambda: clock["left"],
+    )  # fmt: skip
+    with home.attempt() as searcher:
+        first = searcher.ask()
+        assert isinstance(first, Assignment)
+        searcher.receive(first.key, [epoch_record(1, 0.5, seconds=10.0)])
+        searcher.receive(first.key, [complete_record(1, 0.5)])
+        clock["left"] = 11.0  # a final takes 10 s, 12 s with the margin
+        final = searcher.ask()
+        assert isinstance(final, Assignment)
+        assert final.key[1] == "final"
+        searcher.receive(final.key, [complete_record(1, 0.5, final=True)])
+        assert searcher.ask() == FINISHED
+    (pair,) = home.snapshot().pairs
+    assert (pair.state, pair.owed) == ("incomplete", 3)
+    clock["left"] = 1e6
+    with home.attempt() as searcher:
+        assert Simulation(searcher, random.Random(1), 2).run()
+    assert home.snapshot().pairs[0].state == "done"
+
+
+def test_raised_budget_runs_only_what_is_missing(tmp_path: Path) -> None:
+    with (home := Home(tmp_path, pairs_spec(1, 2))).attempt() as searcher:
+        assert Simulation(searcher, random.Random(0), 2).run()
+    with (home := Home(tmp_path, pairs_spec(1, 4))).attempt() as searcher:
+        simulation = Simulation(searcher, random.Random(1), 2)
+        assert simulation.run()
+        assert {n for _, phase, n in simulation.starts if phase == "search"} == {2, 3}
+    (pair,) = home.snapshot().pairs
+    assert len(pair.search_trials()) == 4
+    assert len(pair.final_trials("tuned")) == 2
+
+
+def test_default_config_coincides_with_a_winning_default(tmp_path: Path) -> None:
+    """Where trial 0 wins, one final per seed stands for both configurations."""
+    spec = pairs_spec(1, 1, final={"seeds": [0, 1], "configs": ["tuned", "default"]})
+    home = Home(tmp_path, spec)
+    with home.attempt() as searcher:
+        assert Simulation(searcher, random.Random(0), 2).run()
+    (pair,) = home.snapshot().pairs
+    assert [t.configs for t in pair.final_trials()] == [("tuned", "default")] * 2
