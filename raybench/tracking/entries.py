@@ -1,0 +1,189 @@
+"""What one MLflow run should hold, as plain values: pure functions of the ledger's rows.
+
+The time stamps come from the records, so that projecting the same rows again gives the same points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from raybench.records import (
+    EndRecord,
+    EpochRecord,
+    PairRow,
+    SweepSnapshot,
+    TrialRow,
+    TrialState,
+)
+
+RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+CLOSED = frozenset({"FINISHED", "FAILED", "KILLED"})
+
+# A pruned trial is FINISHED: stopping early is an outcome that the sweep wanted, and its curve is
+# as good as any. KILLED would tell people that someone intervened. `raybench.state` holds the rest.
+TRIAL_STATUS: Mapping[TrialState, RunStatus] = {
+    "waiting": "SCHEDULED",
+    "running": "RUNNING",
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+}
+
+
+class Point(NamedTuple):
+    """One value of one metric: what MLflow's SQL store keeps only one row of."""
+
+    key: str
+    value: float
+    timestamp_ms: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Best weights, by reference: where they lie and their SHA-256."""
+
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One run as it should stand in MLflow.
+
+    Attributes:
+        key: ``raybench.trial`` of a trial's run, ``raybench.pair`` of a pair's.
+        start_ms: Unix milliseconds, None while unknown. end_ms: None unless ``status`` is closed.
+        settled: a closed run of this kind never gets another point.
+        scores: names of the metrics that belong to ``weights``.
+    """
+
+    key: str
+    name: str
+    status: RunStatus
+    settled: bool
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: tuple[Point, ...]
+    start_ms: int | None = None
+    end_ms: int | None = None
+    weights: Weights | None = None
+    scores: frozenset[str] = frozenset()
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix seconds as MLflow's time stamp."""
+    return round(seconds * 1000)
+
+
+def pair_tags(sweep: str, pair: PairRow) -> dict[str, str]:
+    """The tags that a pair's run shares with those of its trials."""
+    domain = pair.facts.get("domain")
+    return {
+        "raybench.sweep": sweep,
+        "raybench.pair": pair.id,
+        "backbone": pair.backbone,
+        "dataset": pair.dataset,
+        "subset": pair.subset,
+        "mlflow.source.name": "raybench",
+    } | ({"domain": str(domain)} if domain else {})
+
+
+def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: Path) -> RunEntry:
+    """The child run of one trial; ``root`` is that of all checkpoints."""
+    status = TRIAL_STATUS[trial.state]
+    end = trial.end if status in CLOSED else None  # a drained trial's end is not its last word
+    first = trial.epochs[0] if trial.epochs else None
+    weights = _weights(end, root) if end else None
+    tags = pair_tags(snapshot.sweep, pair) | _trial_tags(snapshot.attempt, trial)
+    return RunEntry(
+        key=trial.key,
+        name=_trial_name(trial),
+        status=status,
+        settled=True,
+        tags=tags | (_end_tags(end, weights) if end else {}),
+        params=_trial_params(pair, trial),
+        points=tuple(_trial_points(trial, end)),
+        start_ms=milliseconds(first.finished_at - first.duration_s) if first else None,
+        end_ms=milliseconds(end.finished_at) if end else None,
+        weights=weights,
+        scores=frozenset(_end_metrics(end)) if weights and end else frozenset(),
+    )
+
+
+def _trial_name(trial: TrialRow) -> str:
+    if trial.phase == "final":
+        return f"final seed {trial.seed} of trial {trial.source}"
+    tuned = " ".join(f"{name}={value:.3g}" for name, value in sorted(trial.params.items()))
+    return f"search {trial.number} {tuned}".strip()
+
+
+def _trial_tags(attempt: int, trial: TrialRow) -> dict[str, str]:
+    tags = {
+        "raybench.kind": "trial",
+        "raybench.trial": trial.key,
+        "raybench.phase": trial.phase,
+        "raybench.state": trial.state,
+    }
+    if trial.epochs:
+        tags["raybench.attempt"] = str(trial.epochs[-1].attempt)
+    elif trial.state == "running":
+        tags["raybench.attempt"] = str(attempt)
+    if trial.phase == "final":
+        tags["raybench.configs"] = ",".join(trial.configs) or "none"
+    if trial.superseded:
+        tags["raybench.superseded"] = "true"
+    return tags
+
+
+def _end_tags(end: EndRecord, weights: Weights | None) -> dict[str, str]:
+    found = {
+        "raybench.failure": end.failure,
+        "raybench.reason": end.reason,
+        "raybench.weights": weights.uri if weights else None,
+        "raybench.weights_sha256": weights.sha256 if weights else None,
+        "raybench.predictions": end.predictions_path,
+        "raybench.predictions_sha256": end.predictions_sha256,
+    }
+    facts = {f"facts.{key}": str(value) for key, value in end.facts.items()}
+    return {key: value for key, value in found.items() if value} | facts
+
+
+def _trial_params(pair: PairRow, trial: TrialRow) -> dict[str, str]:
+    params = {name: str(value) for name, value in trial.params.items()}
+    params |= {"backbone": pair.backbone, "dataset": pair.dataset, "subset": pair.subset}
+    return params if trial.seed is None else params | {"final_seed": str(trial.seed)}
+
+
+def _trial_points(trial: TrialRow, end: EndRecord | None) -> Iterator[Point]:
+    for record in trial.epochs:
+        yield from _epoch_points(record)
+    if end is None:
+        return
+    step, time_ms = end.best_epoch or len(trial.epochs), milliseconds(end.finished_at)
+    for key, value in _end_metrics(end).items():
+        yield Point(key, value, time_ms, step)
+    yield Point("perf/device_seconds", trial.device_seconds, time_ms, step)
+
+
+def _epoch_points(record: EpochRecord) -> Iterator[Point]:
+    time_ms = milliseconds(record.finished_at)
+    extra = {"train/lr": record.lr, "perf/epoch_s": record.duration_s}
+    for key, value in {**record.metrics, **extra}.items():
+        yield Point(key, float(value), time_ms, record.epoch)
+
+
+def _end_metrics(end: EndRecord) -> dict[str, float]:
+    metrics = {"best/" + key.removeprefix("val/"): float(v) for key, v in end.best.items()}
+    metrics |= {key: float(value) for key, value in end.test.items()}
+    metrics |= {"oracle/" + key.removeprefix("test/"): float(v) for key, v in end.oracle.items()}
+    return metrics if end.best_epoch is None else metrics | {"best/epoch": float(end.best_epoch)}
+
+
+def _weights(end: EndRecord, root: Path) -> Weights | None:
+    if end.weights_path is None or end.weights_sha256 is None:
+        return None
+    return Weights((root / end.weights_path).absolute().as_uri(), end.weights_sha256)

@@ -1,0 +1,174 @@
+"""Data sets and models as MLflow entities: weights by reference, a pair's winner by value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelOutput
+
+from raybench.records import PairRow, SweepSnapshot, TrialRow
+from raybench.tracking.entries import RunEntry
+
+_logger = logging.getLogger(__name__)
+
+_MAX_DIGEST = 36  # MLflow's column; the whole digest stands in the profile
+_REQUIRED = ("raybench", "mlflow", "torch", "torchvision", "timm", "safetensors", "numpy")
+
+
+def dataset_input(pair: PairRow) -> DatasetInput | None:
+    """The pair's data set with its digest; None before the preflight has found one."""
+    digest = pair.facts.get("data_digest")
+    if not digest:
+        return None
+    dataset = Dataset(
+        name=pair.dataset,
+        digest=str(digest)[:_MAX_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": pair.dataset}),
+        profile=json.dumps(dict(pair.facts), sort_keys=True),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "benchmark")])
+
+
+def reference_weights(
+    client: MlflowClient, experiment_id: str, run_id: str, entry: RunEntry, *, new_run: bool
+) -> str:
+    """Register best weights where they lie and link them to the run; returns the model's id.
+
+    What ``mlflow.create_external_model`` does, without its global state and its placeholder file.
+    A run from an earlier life may have a model already that was not linked yet.
+    """
+    assert entry.weights is not None
+    models = [] if new_run else _models_of(client, experiment_id, run_id)
+    model = (
+        models[0]
+        if models
+        else client.create_logged_model(
+            experiment_id,
+            _model_name(entry.key),
+            run_id,
+            tags={"mlflow.model.isExternal": "true", "raybench.trial": entry.key},
+            params={"uri": entry.weights.uri, "sha256": entry.weights.sha256},
+        )
+    )
+    _publish(client, run_id, model)
+    return str(model.model_id)
+
+
+def export_winner(
+    client: MlflowClient,
+    experiment_id: str,
+    run_id: str,
+    snapshot: SweepSnapshot,
+    pair: PairRow,
+    trial: TrialRow,
+    checkpoint_root: Path,
+) -> str | None:
+    """Log the trial's weights as a loadable model of the pair's run; returns its URI.
+
+    None, with a warning, where the weights are gone or changed, or the file lacks the pair.
+    """
+    config = _serving_config(snapshot.spec, pair)
+    weights = _intact_weights(trial, checkpoint_root)
+    if config is None or weights is None:
+        unknown = "the sweep file no longer has it" if config is None else None
+        damaged = f"{trial.end and trial.end.weights_path} is gone or changed"
+        _logger.warning("no model is logged for %s: %s", pair.id, unknown or damaged)
+        return None
+    model = _unfinished_export(client, experiment_id, run_id, trial) or client.create_logged_model(
+        experiment_id, _model_name(pair.id), run_id, tags={"raybench.trial": trial.key}
+    )
+    with tempfile.TemporaryDirectory(prefix="raybench-model-") as folder:
+        target = Path(folder) / "model"
+        _save_model(target, weights, config, model, run_id)
+        client.log_model_artifacts(model.model_id, str(target))
+    _publish(client, run_id, model)
+    return f"models:/{model.model_id}"
+
+
+def _publish(client: MlflowClient, run_id: str, model: LoggedModel) -> None:
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _models_of(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
+    return list(client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
+
+
+def _unfinished_export(
+    client: MlflowClient, experiment_id: str, run_id: str, trial: TrialRow
+) -> LoggedModel | None:
+    models = _models_of(client, experiment_id, run_id)
+    return next((m for m in models if m.tags.get("raybench.trial") == trial.key), None)
+
+
+def _model_name(key: str) -> str:
+    """MLflow refuses ``/ : . % " '`` in a model's name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", key)
+
+
+def _serving_config(spec: Mapping[str, Any], pair: PairRow) -> dict[str, Any] | None:
+    """What rebuilds the network; None for a pair of an older file, whose recipe is not known."""
+    if not pair.current or "classes" not in pair.facts:
+        return None
+    return {
+        "backbone": dict(pair.backbone_spec),
+        "classes": int(pair.facts["classes"]),
+        "image_size": int(spec["recipe"]["image_size"]),
+    }
+
+
+def _intact_weights(trial: TrialRow, checkpoint_root: Path) -> Path | None:
+    assert trial.end is not None and trial.end.weights_path is not None
+    path = checkpoint_root / trial.end.weights_path
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return path if digest == trial.end.weights_sha256 else None
+
+
+def _save_model(
+    target: Path, weights: Path, config: Mapping[str, Any], model: LoggedModel, run_id: str
+) -> None:
+    """Models from code: the file ``serving.py``, safetensors and JSON. No pickle."""
+    import numpy as np
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    size, classes = config["image_size"], config["classes"]
+    settings = target.with_name("config.json")
+    settings.write_text(json.dumps(config), encoding="utf-8")
+    pyfunc.save_model(
+        str(target),
+        python_model=str(Path(__file__).with_name("serving.py")),
+        artifacts={"weights": str(weights), "config": str(settings)},
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, size, size, 3))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+        ),
+        input_example=np.full((1, size, size, 3), 127, np.uint8),
+        pip_requirements=_requirements(),
+        mlflow_model=Model(model_id=model.model_id, run_id=run_id),
+    )
+
+
+def _requirements() -> list[str]:
+    """Installed versions, without the local part (``2.11.0+cpu``) that no index has."""
+    pins = []
+    for name in _REQUIRED:
+        try:
+            pins.append(f"{name}=={version(name).split('+')[0]}")
+        except PackageNotFoundError:  # run from a source tree
+            pins.append(name)
+    return pins

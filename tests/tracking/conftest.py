@@ -1,0 +1,41 @@
+"""One empty MLflow store, made once (its migrations take seconds) and copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raybench.tracking.client import connect
+from tests.tracking.mlflow_state import Store
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    connect(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def new_store(tmp_path: Path, empty_database: Path) -> Iterator[Callable[[str], Store]]:
+    """Makes an empty store by name; closes its connections at the end."""
+    stores: list[Store] = []
+
+    def make(name: str) -> Store:
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(empty_database, folder / "mlflow.db")
+        stores.append(Store(folder, tmp_path / "checkpoints"))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(new_store: Callable[[str], Store]) -> Store:
+    return new_store("home")
