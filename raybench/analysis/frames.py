@@ -1,0 +1,107 @@
+"""The sweep as tidy tables: one row per epoch, one row per trial.
+
+Hyperparameters stand in ``params/<name>``, metrics under their own names; every trial of the ledger
+is there, also failed, superseded and former ones, so that nothing has to be asked for twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from raybench.records import EpochRecord, PairRow, SweepSnapshot, TrialRow
+
+_TRIAL_COLUMNS = (
+    "sweep pair backbone dataset subset current phase trial state seed config source superseded"
+).split()
+_EPOCH_COLUMNS = (
+    "epoch stage epoch_lr finished_at duration_s device_share device_seconds attempt".split()
+)
+_END_COLUMNS = "epochs device_seconds failure reason best_epoch".split()
+
+
+def records_frame(snapshot: SweepSnapshot) -> pd.DataFrame:
+    """One row per trial and epoch. ``epoch_lr`` is the rate of the epoch's last step."""
+    rows = [
+        _trial_cells(snapshot, pair, trial) | _epoch_cells(record)
+        for pair in snapshot.pairs
+        for trial in pair.trials
+        for record in trial.epochs
+    ]
+    return _frame(rows, [*_TRIAL_COLUMNS, *_params(snapshot), *_EPOCH_COLUMNS])
+
+
+def trials_frame(snapshot: SweepSnapshot) -> pd.DataFrame:
+    """One row per trial: its best epoch's ``val/...`` and, for finals, ``test/...``.
+
+    A trial that has not ended yet shows the best ``search.metric`` so far.
+    """
+    rows = [
+        _trial_cells(snapshot, pair, trial) | _end_cells(trial, snapshot.metric)
+        for pair in snapshot.pairs
+        for trial in pair.trials
+    ]
+    return _frame(rows, [*_TRIAL_COLUMNS, *_params(snapshot), *_END_COLUMNS, snapshot.metric])
+
+
+def _params(snapshot: SweepSnapshot) -> list[str]:
+    return sorted({f"params/{n}" for p in snapshot.pairs for t in p.trials for n in t.params})
+
+
+def _trial_cells(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow) -> dict[str, Any]:
+    return {
+        "sweep": snapshot.sweep,
+        "pair": pair.id,
+        "backbone": pair.backbone,
+        "dataset": pair.dataset,
+        "subset": pair.subset,
+        "current": pair.current,
+        "phase": trial.phase,
+        "trial": trial.number,
+        "state": trial.state,
+        "seed": trial.seed,
+        "config": "+".join(trial.configs) or None,
+        "source": trial.source,
+        "superseded": trial.superseded,
+    } | {f"params/{name}": value for name, value in trial.params.items()}
+
+
+def _epoch_cells(record: EpochRecord) -> dict[str, Any]:
+    return {
+        "epoch": record.epoch,
+        "stage": record.stage,
+        "epoch_lr": record.lr,
+        "finished_at": record.finished_at,
+        "duration_s": record.duration_s,
+        "device_share": record.device_share,
+        "device_seconds": record.device_seconds,
+        "attempt": record.attempt,
+    } | dict(record.metrics)
+
+
+def _end_cells(trial: TrialRow, metric: str) -> dict[str, Any]:
+    end = trial.end
+    return {
+        "epochs": len(trial.epochs),
+        "device_seconds": trial.device_seconds,
+        "failure": end.failure if end else None,
+        "reason": end.reason if end else None,
+        "best_epoch": end.best_epoch if end else None,
+        metric: trial.best_value(metric),
+    } | ({**_metrics(end.best), **_metrics(end.test)} if end else {})
+
+
+def _metrics(values: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(values.items()))
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], first: list[str]) -> pd.DataFrame:
+    rows = list(rows)
+    found = sorted({key for row in rows for key in row} - set(first))
+    frame = pd.DataFrame(rows, columns=[*first, *found])
+    for name in ("seed", "source", "best_epoch"):
+        if name in frame:
+            frame[name] = frame[name].astype("Int64")
+    return frame

@@ -1,0 +1,27 @@
+"""The sweep as three CSV files, for spreadsheets and R."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raybench.analysis.frames import records_frame, trials_frame
+from raybench.analysis.ranking import leaderboard
+from raybench.records import SweepSnapshot
+from raybench.report.files import write_text
+
+
+def write_csv(snapshot: SweepSnapshot, folder: Path) -> tuple[Path, ...]:
+    """Writes ``leaderboard.csv``, ``trials.csv`` and ``epochs.csv`` into ``folder``.
+
+    Raises:
+        HomeError: the folder cannot be written.
+    """
+    frames = {
+        "leaderboard.csv": leaderboard(snapshot),
+        "trials.csv": trials_frame(snapshot),
+        "epochs.csv": records_frame(snapshot),
+    }
+    return tuple(
+        write_text(folder / name, frame.to_csv(index=False, lineterminator="\n"))
+        for name, frame in frames.items()
+    )

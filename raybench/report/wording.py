@@ -1,0 +1,100 @@
+"""Sentences that tables and the page share: what the numbers are, what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raybench.analysis import numbers
+from raybench.analysis.intervals import proportion_halfwidth
+from raybench.analysis.results import PairResult, pair_results
+from raybench.records import SweepSnapshot, is_minimised
+
+_FAILURES_SHOWN = 8
+
+
+def caption(snapshot: SweepSnapshot) -> str:
+    """What the leaderboard's numbers are: metric, seeds, selection, interval."""
+    metric = numbers.metric_title(snapshot.metric)
+    direction = ", lower is better" if is_minimised(snapshot.metric) else ""
+    seeds = sorted({seed for p in snapshot.pairs if p.current for seed in p.final_seeds})
+    runs = f"final runs (seeds {numbers.listing(map(str, seeds))})" if seeds else "final runs"
+    return (
+        f"Test {metric}{direction}: mean of {runs} of {_chosen(snapshot, metric)}, "
+        "± or [ ] the 95% t interval over seeds. "
+        "Gain: validation, tuned minus default. Device: search, wall time × GPU share (CPU: cores)."
+        + _oracle(snapshot.spec)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed trials of one pair and phase with the same class and reason."""
+
+    result: PairResult
+    phase: str
+    failure: str
+    reason: str
+    trials: tuple[int, ...]
+
+
+def failure_groups(snapshot: SweepSnapshot) -> list[FailureGroup]:
+    """Failures of the file's pairs, equal ones together, in the file's order."""
+    groups: list[FailureGroup] = []
+    for result in pair_results(snapshot):
+        numbers_of: dict[tuple[str, str, str], list[int]] = {}
+        for trial in result.failures:
+            failure = (trial.end.failure if trial.end else None) or "failed"
+            reason = numbers.clean(trial.end.reason) if trial.end else ""
+            numbers_of.setdefault((trial.phase, failure, reason), []).append(trial.number)
+        groups += [FailureGroup(result, *key, tuple(found)) for key, found in numbers_of.items()]
+    return groups
+
+
+def failure_lines(snapshot: SweepSnapshot) -> list[str]:
+    """One line per group of failures; the rest counted beyond the first few."""
+    short = numbers.short_names(p.backbone for p in snapshot.pairs if p.current)
+    lines = [
+        f"{short[g.result.pair.backbone]} on {g.result.task}, {g.phase} "
+        f"{'trial' if len(g.trials) == 1 else 'trials'} {numbers.listing(map(str, g.trials))}: "
+        f"{g.failure}{': ' if g.reason else ''}{g.reason}"
+        for g in failure_groups(snapshot)
+    ]
+    more = len(lines) - _FAILURES_SHOWN
+    return lines[:_FAILURES_SHOWN] + ([f"and {numbers.plural(more, 'more kind')}"] * (more > 0))
+
+
+def sampling_note(result: PairResult) -> str | None:
+    """How far sampling the test images alone moves an accuracy; None before the preflight.
+
+    At the pair's own accuracy where that is the metric, else at the worst case.
+    """
+    images = int(result.pair.facts.get("test_images", 0))
+    if images < 1:
+        return None
+    known = result.mean is not None and result.final.metric == "test/accuracy"
+    accuracy = result.mean if known and result.mean is not None else 0.5
+    points = 100 * proportion_halfwidth(images, accuracy)
+    return (
+        f"{images:,} test images: at an accuracy of {100 * accuracy:.1f}% drawing other ones moves "
+        f"it by about ±{points:.1f} points (95%), on top of the interval over seeds"
+    )
+
+
+def _chosen(snapshot: SweepSnapshot, metric: str) -> str:
+    configs = {p.final_configs for p in snapshot.pairs if p.current}
+    which = (
+        "the default configuration"
+        if configs == {("default",)}
+        else f"the configuration with the best validation {metric}"
+    )
+    if snapshot.spec.get("final", {}).get("refit"):
+        return f"{which}, refitted on train + validation"
+    return f"{which}, each at its best validation epoch"
+
+
+def _oracle(spec: Mapping[str, Any]) -> str:
+    if spec.get("final", {}).get("selection") != "oracle":
+        return ""
+    return " Oracle selection was on: the test split was read after every final epoch."

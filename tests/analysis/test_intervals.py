@@ -1,0 +1,116 @@
+"""Intervals against hand-worked cases and scipy's own."""
+
+from __future__ import annotations
+
+import math
+from statistics import stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from raybench.analysis.intervals import (
+    holm,
+    metric_bounds,
+    paired_p_value,
+    proportion_halfwidth,
+    t_interval,
+    wilson_interval,
+)
+
+
+def test_t_interval_by_hand() -> None:
+    # mean 0.92, deviation 0.02, t(2 degrees, 97.5%) = 4.3027: half = 0.02 * 4.3027 / sqrt 3
+    low, high = t_interval((0.90, 0.92, 0.94)) or (0.0, 0.0)
+    assert low == pytest.approx(0.92 - 0.049683, abs=1e-6)
+    assert high == pytest.approx(0.92 + 0.049683, abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda v: stdev(v) > 1e-6))
+def test_t_interval_agrees_with_scipy(values: list[float]) -> None:
+    expected = stats.t.interval(
+        0.95, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values)
+    )
+    assert t_interval(values) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_t_interval_is_clipped_to_what_the_metric_can_be() -> None:
+    assert t_interval((0.99, 1.0), (0.0, 1.0)) == pytest.approx((0.93147, 1.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("values", [(), (0.9,)])
+def test_t_interval_needs_two_seeds(values: tuple[float, ...]) -> None:
+    assert t_interval(values) is None
+
+
+def test_bounds() -> None:
+    assert metric_bounds("test/accuracy") == (0, 1)
+    assert metric_bounds("val/brier") == (0, 2)
+    assert metric_bounds("test/nll") == (0, math.inf)
+
+
+def test_wilson_by_hand() -> None:
+    # 8 of 10: (0.8 + 1.9207 / 10 +- 1.95996 sqrt(0.16 / 10 + 0.96036 / 100)) / 1.38415
+    assert wilson_interval(0.8, 10) == pytest.approx((0.49016, 0.94332), abs=1e-5)
+
+
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_wilson_agrees_with_scipy(n_images: int, share: float) -> None:
+    hits = round(share * n_images)
+    expected = stats.binomtest(hits, n_images).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(hits / n_images, n_images) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_halfwidth_shrinks_with_images_and_is_worst_in_the_middle() -> None:
+    assert proportion_halfwidth(360) == pytest.approx(0.0514, abs=1e-4)
+    assert proportion_halfwidth(2000) < proportion_halfwidth(360)
+    assert proportion_halfwidth(360, 0.97) < proportion_halfwidth(360)
+
+
+@pytest.mark.parametrize(("proportion", "images"), [(0.5, 0), (-0.1, 10), (1.1, 10)])
+def test_wilson_refuses_what_is_no_proportion(proportion: float, images: int) -> None:
+    with pytest.raises(ValueError, match="needs at least 1 image"):
+        wilson_interval(proportion, images)
+
+
+def test_paired_p_value_uses_the_shared_seeds_only() -> None:
+    a = {0: 0.90, 1: 0.93, 2: 0.91, 7: 0.1}
+    b = {2: 0.88, 1: 0.92, 0: 0.86, 9: 0.9}
+    expected = stats.ttest_rel([0.90, 0.93, 0.91], [0.86, 0.92, 0.88]).pvalue
+    assert paired_p_value(a, b) == pytest.approx(expected)
+    assert paired_p_value(b, a) == pytest.approx(expected)
+
+
+def test_paired_p_value_by_hand() -> None:
+    # differences 1, 2, 3: mean 2, sd 1, t = 2 sqrt 3; two degrees: p = 1 - t / sqrt(t^2 + 2)
+    t = 2 * math.sqrt(3)
+    p = paired_p_value({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 0.0, 2: 0.0})
+    assert p == pytest.approx(1 - t / math.sqrt(t * t + 2))
+
+
+@pytest.mark.parametrize(
+    "b",
+    [
+        {},
+        {0: 0.8},
+        {5: 0.8, 6: 0.9},
+        {0: 0.8, 1: 0.9, 2: 0.7},  # always 0.1 less: seeds have no spread to measure by
+    ],
+)
+def test_no_p_value_where_seeds_cannot_tell(b: dict[int, float]) -> None:
+    assert paired_p_value({0: 0.9, 1: 1.0, 2: 0.8}, b) is None
+
+
+def test_holm_by_hand() -> None:
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5})
+    assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: dict[str, float]) -> None:
+    adjusted = holm(p_values)
+    assert adjusted.keys() == p_values.keys()
+    assert all(p_values[k] <= adjusted[k] <= 1 for k in p_values)
+    ranked = sorted(p_values, key=lambda k: p_values[k])
+    assert [adjusted[k] for k in ranked] == sorted(adjusted.values())

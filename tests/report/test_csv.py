@@ -1,0 +1,34 @@
+"""CSV files read back as the frames they were written from."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raybench.analysis.frames import records_frame, trials_frame
+from raybench.analysis.ranking import leaderboard
+from raybench.records import SweepSnapshot
+from raybench.report.csv import write_csv
+from tests.factories import empty_snapshot, make_snapshot, realistic_snapshot
+
+
+@pytest.mark.parametrize("snapshot", [realistic_snapshot(), empty_snapshot(), make_snapshot()])
+def test_three_files_with_all_rows_and_columns(snapshot: SweepSnapshot, tmp_path: Path) -> None:
+    files = write_csv(snapshot, tmp_path / "csv")
+    assert [f.name for f in files] == ["leaderboard.csv", "trials.csv", "epochs.csv"]
+    frames = (leaderboard(snapshot), trials_frame(snapshot), records_frame(snapshot))
+    for file, frame in zip(files, frames, strict=True):
+        back = pd.read_csv(file)
+        assert list(back.columns) == list(frame.columns)
+        assert len(back) == len(frame)
+
+
+def test_numbers_survive_to_the_last_digit(tmp_path: Path) -> None:
+    snapshot = realistic_snapshot()
+    file, *_ = write_csv(snapshot, tmp_path)
+    with file.open(encoding="utf-8", newline="") as stream:
+        means = [float(row["test_mean"]) for row in csv.DictReader(stream) if row["test_mean"]]
+    assert means == leaderboard(snapshot)["test_mean"].dropna().to_list()

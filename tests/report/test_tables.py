@@ -1,0 +1,103 @@
+"""Tables as people see them in a pipe: 100 columns, no colour."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from raybench.analysis.ranking import RULE
+from raybench.records import SweepSnapshot
+from raybench.report.tables import grid, leaderboard_table, status_table, to_text
+from tests.factories import (
+    empty_snapshot,
+    final_trial,
+    make_pair,
+    make_snapshot,
+    pair_id,
+    realistic_snapshot,
+    search_trial,
+)
+
+SNAPSHOTS = [realistic_snapshot(), empty_snapshot(), make_snapshot()]
+
+
+def line_of(text: str, word: str) -> list[str]:
+    return next(line.split() for line in text.splitlines() if word in line)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+@pytest.mark.parametrize("table", [leaderboard_table, status_table])
+def test_fits_100_columns_without_colour(snapshot: SweepSnapshot, table: object) -> None:
+    assert callable(table)
+    text = to_text(table(snapshot))
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "\x1b" not in text
+
+
+def test_leaderboard_row() -> None:
+    text = to_text(leaderboard_table(realistic_snapshot()))
+    assert line_of(text, "1  resnet10t") == (
+        "1 resnet10t 97.5% ± 0.8 3/3 98.4 95.9 +2.4 1.3e-03 19 s 5.4 M done".split()
+    )
+    assert line_of(text, "vit_tiny")[0] == "≈"
+    assert line_of(text, "convnext_atto")[:3] == ["convnext_atto", "—", "0/3"]
+
+
+def test_leaderboard_says_what_its_numbers_are_and_what_failed() -> None:
+    text = one_line(to_text(leaderboard_table(realistic_snapshot())))
+    assert "On digits resnet10t leads" in text
+    assert "mean of final runs (seeds 0, 1 and 2)" in text
+    assert "95% t interval over seeds" in text
+    assert one_line(RULE) in text
+    assert "search trials 0, 1, 2, 3 and 4: user: ValueError: <script>x</script> & co" in text
+    assert "search trial 3: diverged: loss is not finite" in text
+
+
+def test_names_and_reasons_are_text_not_markup() -> None:
+    name = "timm:resnet10t [bold]x[/bold]"
+    reason = "\x1b[31mred[/red]"
+    trial = search_trial(pair_id(name), 0, state="failed", failure="user", reason=reason)
+    text = to_text(leaderboard_table(make_snapshot(make_pair(name, [trial]))))
+    assert "[bold]" in text
+    assert "[31mred[/red]" in text
+    assert "\x1b" not in text
+
+
+def test_a_table_of_one_seed_has_no_interval() -> None:
+    pair = make_pair("resnet10t", [final_trial(pair_id("resnet10t"), 0, 0, 0.912)])
+    row = line_of(to_text(leaderboard_table(make_snapshot(pair))), "1  resnet10t")
+    assert row[:4] == ["1", "resnet10t", "91.2%", "1/3"]
+
+
+def test_the_caption_tells_refit_default_and_oracle() -> None:
+    pair = make_pair("resnet10t", configs=("default",))
+    final = {"refit": True, "selection": "oracle"}
+    text = one_line(to_text(leaderboard_table(make_snapshot(pair, final=final))))
+    assert "of the default configuration, refitted on train + validation" in text
+    assert "Oracle selection was on" in text
+
+
+def test_status_row_and_note() -> None:
+    held = dataclasses.replace(realistic_snapshot(), lease={"host": "node7", "pid": 12})
+    text = to_text(status_table(held))
+    assert line_of(text, "convnext_atto") == (
+        "convnext_atto searching 1 0 1 1 5 0/3 3.0 s 71.0%".split()
+    )
+    assert "quickstart, attempt 2" in text
+    assert "10 search trials and 9 final runs" in one_line(text)
+    assert "Lease: host=node7 pid=12." in one_line(text)
+
+
+def test_grid_aligns_and_adds_its_note() -> None:
+    columns = {"name": "left", "images": "right"}
+    text = to_text(grid("plan", columns, [("a", "1"), ("bb", "1,000")], "two rows"))
+    assert text.splitlines()[0] == "plan"
+    assert re.search(r"^a +1$", text, re.MULTILINE)
+    assert re.search(r"^bb +1,000$", text, re.MULTILINE)
+    assert text.endswith("two rows\n")
