@@ -1,0 +1,330 @@
+"""The command line: thin verbs, each calling one library function. Imports wait for their verb."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raybench.console import fail
+from raybench.errors import RaybenchError, UserInputError
+from raybench.version import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, run the verb, and turn our exceptions into words and an exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.verb(arguments))
+    except RaybenchError as error:
+        if arguments.debug:
+            raise
+        fail(error.mistakes if isinstance(error, UserInputError) else [str(error)])
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout (head, less) has left; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raybench",
+        description="Which image backbone should I fine-tune on my data? Sweeps with evidence.",
+    )
+    parser.add_argument("--version", action="version", version=f"raybench {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_declaring(verbs)
+    _add_running(verbs)
+    _add_reading(verbs)
+    _add_looking(verbs)
+    return parser
+
+
+def _add_declaring(verbs: Any) -> None:
+    verb = _verb(verbs, "validate", _validate, "report every mistake in sweep files")
+    verb.add_argument("files", nargs="+", metavar="FILE")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    verb = _verb(verbs, "plan", _plan, "show pairs, trials, quotas and estimates; run nothing")
+    _spec_arguments(verb)
+    _home(verb)
+    verb.add_argument("--usd-per-hour", type=float, metavar="X", help="price of one device-hour")
+    _json(verb)
+
+
+def _add_running(verbs: Any) -> None:
+    verb = _verb(verbs, "run", _run, "start or resume a sweep, end with the leaderboard")
+    _spec_arguments(verb)
+    _home(verb)
+    verb.add_argument("--address", help="a running Ray (default: RAY_ADDRESS, else a private one)")
+    verb.add_argument("--max-gpus", type=float, metavar="N", help="leave the other GPUs alone")
+    verb.add_argument("--num-cpus", type=int, metavar="N", help="cores of a private Ray")
+    verb.add_argument("--num-gpus", type=int, metavar="N", help="GPUs of a private Ray")
+    verb.add_argument("--inline", action="store_true", help="in this process, without Ray")
+    verb.add_argument("--no-tracking", action="store_true", help="leave MLflow to a later sync")
+    verb.add_argument("--quiet", action="store_true", help="no progress, only the leaderboard")
+
+
+def _add_reading(verbs: Any) -> None:
+    verb = _verb(verbs, "status", _status, "per pair: done, running, owed, spent")
+    _sweep(verb)
+    _json(verb)
+    verb = _verb(verbs, "report", _report, "leaderboard with intervals, from the ledger alone")
+    _sweep(verb)
+    _json(verb)
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
+    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs")
+    verb = _verb(verbs, "sync", _sync, "complete or rebuild MLflow from the ledger")
+    _sweep(verb)
+    verb = _verb(verbs, "ui", _ui, "MLflow's UI on this home, loopback only")
+    _home(verb)
+    verb.add_argument("--port", type=int, default=5000, metavar="N")
+
+
+def _add_looking(verbs: Any) -> None:
+    verb = _verb(verbs, "backbones", _backbones, "what can be named as a backbone")
+    verb.add_argument(
+        "pattern", nargs="?", default="*", help="shell pattern, e.g. 'timm:convnext*'"
+    )
+    _json(verb)
+    verb = _verb(verbs, "datasets", _datasets, "what can be named as a data set")
+    _json(verb)
+    verb = _verb(verbs, "doctor", _doctor, "what works here, what does not, what to do")
+    _home(verb)
+    _json(verb)
+
+
+def _verb(verbs: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(verb=function)
+    # Also after the verb, where people type it; SUPPRESS keeps what stood before it.
+    verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
+    return verb
+
+
+def _spec_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("file", metavar="FILE", help="a sweep file, or the name of a shipped one")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+
+
+def _home(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--home", metavar="DIR", help="default: RAYBENCH_HOME, else ./raybench-home")
+
+
+def _sweep(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("sweep", nargs="?", help="may be left out where the home has one sweep")
+    _home(verb)
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="machine-readable, on stdout")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    from raybench.report.tables import to_text
+
+    console = Console()
+    if console.is_terminal:
+        console.print(renderable)
+    else:
+        print(to_text(renderable), end="")
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from raybench.validate import load_spec
+
+    mistakes: list[str] = []
+    for file in arguments.files:
+        try:
+            spec = load_spec(file, arguments.overrides)
+        except UserInputError as error:
+            mistakes += error.mistakes
+        else:
+            print(f"{file}: ok, sweep '{spec.name}'")
+    if mistakes:
+        raise UserInputError(mistakes)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from raybench.estimate import estimate_plan
+    from raybench.settings import resolve_settings
+    from raybench.validate import load_spec
+
+    spec = load_spec(arguments.file, arguments.overrides)
+    estimate = estimate_plan(spec, resolve_settings(arguments.home), arguments.usd_per_hour)
+    if arguments.json:
+        _print_json(estimate.as_json())
+        return 0
+    from raybench.plan_table import plan_table
+
+    _print(plan_table(estimate))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from raybench.console import ConsoleObserver
+    from raybench.library import run_sweep_file
+
+    with ConsoleObserver(quiet=arguments.quiet) as observer:
+        result = run_sweep_file(
+            arguments.file,
+            home=arguments.home,
+            overrides=arguments.overrides,
+            inline=arguments.inline,
+            address=arguments.address,
+            max_gpus=arguments.max_gpus,
+            num_cpus=arguments.num_cpus,
+            num_gpus=arguments.num_gpus,
+            tracking=not arguments.no_tracking,
+            observer=observer,
+        )
+    from raybench.report.tables import leaderboard_table
+
+    _print(leaderboard_table(result.snapshot))
+    for line in _next_steps(arguments, result):
+        print(line, file=sys.stderr)
+    return result.exit_code
+
+
+def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
+    """What to type now."""
+    home = f" --home {arguments.home}" if arguments.home else ""
+    name = result.snapshot.sweep
+    lines = [result.tracking_problem] if result.tracking_problem else []
+    if result.signal is not None or result.exit_code == 1:
+        overrides = [part for text in arguments.overrides for part in ("--set", text)]
+        again = shlex.join(["raybench", "run", arguments.file, *overrides])
+        word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"
+        lines.append(f"{word}. To go on: {again}{home}")
+    lines.append(f"Next: raybench report {name}{home} --html report.html    raybench ui{home}")
+    return lines
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from raybench.library import open as open_sweep
+
+    sweep = open_sweep(arguments.sweep, arguments.home)
+    if arguments.json:
+        _print_json(sweep.status())
+        return 0
+    from raybench.report.tables import status_table
+
+    _print(status_table(sweep.snapshot()))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from raybench.library import open as open_sweep
+
+    sweep = open_sweep(arguments.sweep, arguments.home)
+    snapshot = sweep.snapshot()
+    if arguments.html is not None:
+        from raybench.report.page import write_html
+
+        print(f"wrote {write_html(snapshot, arguments.html)}", file=sys.stderr)
+    if arguments.csv is not None:
+        from raybench.report.csv import write_csv
+
+        for path in write_csv(snapshot, arguments.csv):
+            print(f"wrote {path}", file=sys.stderr)
+    if arguments.json:
+        _print_json(sweep.status())
+        return 0
+    from raybench.report.tables import leaderboard_table
+
+    _print(leaderboard_table(snapshot))
+    return 0
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from raybench.library import sync
+
+    result = sync(arguments.sweep, arguments.home)
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(result.trials.items()))
+    print(f"{result.sweep}: {result.pairs} pairs, {result.epochs} epochs; trials: {counts}")
+    return 0
+
+
+def _ui(arguments: argparse.Namespace) -> int:
+    from raybench.settings import resolve_settings
+    from raybench.tracking.ui import serve_ui
+
+    settings = resolve_settings(arguments.home)
+    serve_ui(
+        settings.tracking_uri,
+        settings.artifact_root,
+        port=arguments.port,
+        on_ready=lambda address: print(f"MLflow: {address}   (Ctrl-C ends it)", flush=True),
+    )
+    return 0
+
+
+def _backbones(arguments: argparse.Namespace) -> int:
+    from raybench.backbones.index import list_backbones
+
+    rows = list_backbones(arguments.pattern)
+    if not rows:
+        raise UserInputError(
+            f"no backbone matches '{arguments.pattern}'; patterns are like 'timm:convnext*'"
+        )
+    if arguments.json:
+        _print_json(rows)
+        return 0
+    for row in rows:
+        print(f"{row['name']:<60} {', '.join(row['weights'])}")
+    return 0
+
+
+def _datasets(arguments: argparse.Namespace) -> int:
+    from raybench.datasets.cards import CARDS
+
+    rows = [
+        {
+            "name": card.name,
+            "domain": card.domain,
+            "classes": card.classes,
+            "images": dict(card.images),
+            "source": card.source,
+            "licence": card.licence,
+            "citation": card.citation,
+            "notes": card.notes,
+        }
+        for card in CARDS.values()
+    ]
+    if arguments.json:
+        _print_json(rows)
+        return 0
+    for row in rows:
+        print(f"{row['name']:<16} {row['domain']:<16} {row['classes']:>4} classes  {row['source']}")
+    print("or any folder of class folders: {name: mine, path: ./folder}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from raybench.doctor import examine
+    from raybench.settings import resolve_settings
+
+    findings = examine(resolve_settings(arguments.home))
+    if arguments.json:
+        _print_json([finding.as_json() for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject:<10} {finding.text}")
+    return 0 if all(finding.ok for finding in findings) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

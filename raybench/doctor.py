@@ -1,0 +1,150 @@
+"""What works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from raybench.errors import RaybenchError
+from raybench.settings import Settings
+
+LOW_DISK_GB = 5.0
+PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; ``text`` says what was found and, where it is bad, what to do."""
+
+    subject: str
+    ok: bool
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; a check that itself fails becomes a finding, never an exception."""
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        _packages,
+        _device,
+        _ray,
+        _home,
+        _ledger,
+        _tracking,
+        _hub,
+        _disk,
+    )
+    return [check(settings) for check in checks]
+
+
+def _packages(settings: Settings) -> Finding:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return Finding("packages", True, versions)
+
+
+def _device(settings: Settings) -> Finding:
+    """A GPU that the driver sees and torch does not would silently train on the CPU."""
+    import torch
+
+    seen = shutil.which("nvidia-smi") is not None and Path("/dev/nvidiactl").exists()
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("device", True, f"{len(names)} GPU: {', '.join(sorted(set(names)))}")
+    if seen:
+        text = (
+            f"the driver sees a GPU, torch {torch.__version__} does not (built for CUDA "
+            f"{torch.version.cuda}); install a torch build for this driver, or --set device=cpu"
+        )
+        return Finding("device", False, text)
+    return Finding("device", True, f"no GPU; CPU with {os.cpu_count()} cores")
+
+
+def _ray(settings: Settings) -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        return Finding("ray", True, "no RAY_ADDRESS: run starts a private local Ray")
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() and stat.S_IMODE(token.stat().st_mode) & 0o077:
+        return Finding("ray", False, f"{token} can be read by others; chmod 600 it")
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if port.isdigit() and not _reachable(host, int(port)):
+        return Finding("ray", False, f"RAY_ADDRESS {address} does not answer; unset it or start it")
+    return Finding("ray", True, f"RAY_ADDRESS {address}")
+
+
+def _home(settings: Settings) -> Finding:
+    place = settings.home if settings.home.exists() else settings.home.parent
+    if os.access(place, os.W_OK):
+        word = "" if settings.home.exists() else " (will be created)"
+        return Finding("home", True, f"{settings.home}{word}")
+    return Finding("home", False, f"cannot write to {place}; give another --home")
+
+
+def _ledger(settings: Settings) -> Finding:
+    from raybench.sweep.reader import sweep_names
+    from raybench.sweep.tables import open_engine
+
+    path = settings.ledger_file
+    if path is not None and not path.exists():
+        return Finding("ledger", True, "none yet")
+    try:
+        engine = open_engine(settings.ledger_url, create=False)
+        names = sweep_names(engine)
+        engine.dispose()
+    except RaybenchError as error:
+        return Finding("ledger", False, str(error))
+    return Finding("ledger", True, f"sound; sweeps: {', '.join(names) or 'none yet'}")
+
+
+def _tracking(settings: Settings) -> Finding:
+    from raybench.tracking.client import connect, redact
+
+    uri = redact(settings.tracking_uri)
+    if settings.artifact_root is not None and not (settings.home / "mlflow.db").exists():
+        return Finding("tracking", True, f"{uri} (will be created)")
+    try:
+        connect(settings.tracking_uri).search_experiments(max_results=1)
+    except Exception as error:  # noqa: BLE001 - MLflow raises what its backends raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        text = f"{uri}: {redact(first)}; sweeps still run, 'raybench sync' catches up later"
+        return Finding("tracking", False, text)
+    return Finding("tracking", True, uri)
+
+
+def _hub(settings: Settings) -> Finding:
+    """Pretrained weights come from here; local files and ``weights: none`` need no hub."""
+    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
+        return Finding("hub", True, "HF_HUB_OFFLINE is set: weights come from the local cache only")
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    host = endpoint.rpartition("://")[2].partition("/")[0].partition(":")[0]
+    if _reachable(host, 443):
+        return Finding("hub", True, f"{endpoint} answers")
+    text = (
+        f"{endpoint} does not answer; give weights as local files, or set HF_ENDPOINT to a mirror"
+    )
+    return Finding("hub", False, text)
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    free_gb = shutil.disk_usage(place).free / 1e9
+    if free_gb < LOW_DISK_GB:
+        return Finding("disk", False, f"{free_gb:.1f} GB free at {place}; checkpoints need more")
+    return Finding("disk", True, f"{free_gb:.0f} GB free at {place}")

@@ -1,0 +1,54 @@
+"""What single values of a sweep file may be: names, places, subsets, durations, seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+SUBSET_PATTERN = re.compile(
+    r"^(?:full|(?P<percent>[0-9]+(?:\.[0-9]+)?)%|(?P<shots>[1-9][0-9]*)-shot)\Z"
+)
+_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)\Z")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds of ``90s``, ``30m``, ``8h``, ``2d``.
+
+    Raises:
+        ValueError: no unit, or nothing above zero.
+    """
+    match = _DURATION.match(text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"a duration carries its unit (90s, 30m, 8h, 2d), got '{text}'")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def as_json(value: Any) -> str:
+    """A value as the sweep file shows it, cut to what a message can hold."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _subset(value: Any) -> Any:
+    match = SUBSET_PATTERN.match(value) if isinstance(value, str) else None
+    if match is None or (match["percent"] and not 0 < float(match["percent"]) < 100):
+        raise ValueError(
+            f"got {as_json(value)}; give full, a percentage as 10%, or shots as 5-shot"
+        )
+    return value
+
+
+def _place(value: Any) -> Any:
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"got {as_json(value)}; no file has a NUL in its name")
+    return value
+
+
+Place = Annotated[str, BeforeValidator(_place)]
+Subset = Annotated[str, BeforeValidator(_subset)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what a database's integer holds

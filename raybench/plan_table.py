@@ -1,0 +1,85 @@
+"""The plan as a table: what will run, what it is estimated to cost, how sharp the test will be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from raybench.analysis import numbers
+from raybench.report.tables import grid
+
+if TYPE_CHECKING:
+    from raybench.estimate import PairEstimate, PlanEstimate
+
+COLUMNS = {
+    "task": "left",
+    "backbone": "left",
+    "search": "right",
+    "final": "right",
+    "epochs": "right",
+    "train": "right",
+    "test": "right",
+    "device": "right",
+}
+
+
+def plan_table(estimate: PlanEstimate) -> RenderableType:
+    """One row per pair, then the totals in sentences."""
+    spec = estimate.plan.spec
+    title = f"{spec.name}: {len(estimate.pairs)} pairs"
+    rows = [_cells(pair) for pair in estimate.pairs]
+    notes = [Text(line, style="dim") for line in _notes(estimate)]
+    return Group(grid(title, COLUMNS, rows), *notes)
+
+
+def _cells(pair: PairEstimate) -> tuple[str, ...]:
+    hours = pair.device_hours
+    return (
+        pair.pair.task,
+        pair.pair.title,
+        str(pair.search_trials),
+        str(pair.final_trials),
+        str(pair.epochs),
+        "?" if pair.train_images is None else f"{pair.train_images:,}",
+        "?" if pair.test_images is None else f"{pair.test_images:,}",
+        "?" if hours is None else numbers.duration(hours * 3600),
+    )
+
+
+def _notes(estimate: PlanEstimate) -> list[str]:
+    spec, plan = estimate.plan.spec, estimate.plan
+    resources = spec.resources
+    lines = [
+        f"{plan.search_trials} search trials and {plan.final_trials} finals, each with "
+        f"{resources.cpus} core{'s' if resources.cpus > 1 else ''} and gpus {resources.gpus}; "
+        "epochs are the most there can be, early stopping saves some.",
+    ]
+    limits = []
+    if spec.budget.device_hours is not None:
+        limits.append(f"{spec.budget.device_hours:g} device-hours per pair")
+    if spec.budget.wall_clock is not None:
+        limits.append(f"{spec.budget.wall_clock} of wall clock for the whole sweep")
+    if limits:
+        lines.append(f"Budget: at most {' and '.join(limits)}.")
+    lines.append(_cost(estimate))
+    for name, (images, half) in estimate.small_tests().items():
+        lines.append(
+            f"{name}: {images:,} test images; near 90% accuracy their 95% interval is "
+            f"±{100 * half:.1f} points, so smaller gaps are no evidence on one seed."
+        )
+    return lines
+
+
+def _cost(estimate: PlanEstimate) -> str:
+    hours = estimate.device_hours
+    if hours is None:
+        return "Device time: unknown; nothing comparable has run in this home yet."
+    text = f"Device time: about {numbers.duration(hours * 3600)}"
+    if estimate.unknown_pairs:
+        text += f" without {estimate.unknown_pairs} pairs that nothing is known of"
+    if estimate.usd is not None:
+        text += f", {estimate.usd:.2f} USD"
+    gigabytes = [p.checkpoint_gb for p in estimate.pairs if p.checkpoint_gb]
+    return f"{text}. Best weights kept: about {sum(gigabytes):.1f} GB."
