@@ -28,6 +28,9 @@ from raybench.yamlio import KeyPath
 
 Origins = Mapping[str, Sequence[int]]
 
+_PROBE_PARAMS = {"linear_probe": "l2", "knn": "neighbors"}
+"""Methods that leave the backbone as it is, and the one thing each of them can tune."""
+
 
 def check_values(
     spec: SweepSpec, raw: Mapping[str, Any], broken: set[str], mistakes: Mistakes
@@ -79,6 +82,39 @@ def _check_device(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -
         mistakes.add(("resources", "gpus"), f"got {spec.resources.gpus}; device is cpu, give 0")
     if spec.device == "cpu" and spec.recipe.precision == "fp16":
         mistakes.add(("recipe", "precision"), "fp16 needs a GPU; give auto, fp32 or bf16")
+
+
+def _check_method_space(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
+    """A method tunes only what it reads."""
+    method = spec.recipe.method
+    own = _PROBE_PARAMS.get(method)
+    others = {name: probe for probe, name in _PROBE_PARAMS.items() if probe != method}
+    for name in spec.space:
+        if name in others:
+            mistakes.add(
+                ("space", name), f"is for {others[name]}, but recipe.method is {method}; remove one"
+            )
+        elif own is not None and name in TUNABLE and name != own:
+            mistakes.add(("space", name), f"recipe.method {method} tunes only {own}; remove it")
+
+
+def _check_probe(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
+    """One epoch, and one final seed where nothing is drawn: its copies would prove nothing."""
+    method = spec.recipe.method
+    if method not in _PROBE_PARAMS:
+        return
+    if spec.recipe.epochs != 1:
+        mistakes.add(
+            ("recipe", "epochs"),
+            f"got {spec.recipe.epochs}; {method} has one epoch, leave epochs out",
+        )
+    drawn = all(b.weights == "none" or b.name.startswith("python:") for b in spec.backbones)
+    if len(spec.final.seeds) > 1 and not drawn:
+        mistakes.add(
+            ("final", "seeds"),
+            f"got {len(spec.final.seeds)}; {method} on pretrained weights draws nothing, so all "
+            "seeds give one result and an interval of width 0; give seeds: [0]",
+        )
 
 
 def _check_lr(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
@@ -207,6 +243,8 @@ _CROSS_CHECKS: tuple[
     ({"recipe"}, _check_stages),
     ({"recipe", "space"}, _check_tuned_stages),
     ({"device", "resources", "recipe"}, _check_device),
+    ({"recipe", "space"}, _check_method_space),
+    ({"recipe", "backbones", "final"}, _check_probe),
     ({"recipe", "space"}, _check_lr),
     ({"space"}, _check_space),
     ({"search"}, _check_metric),

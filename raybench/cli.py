@@ -7,123 +7,45 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raybench.console import fail
-from raybench.errors import RaybenchError, UserInputError
-from raybench.version import __version__
+from raybench.errors import RaybenchError, SetupError, UserInputError
+from raybench.parser import build_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run the verb, and turn our exceptions into words and an exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        return int(arguments.verb(arguments))
+        code = _VERBS[arguments.verb](arguments)
+        sys.stdout.flush()
+        return code
     except RaybenchError as error:
         if arguments.debug:
             raise
         fail(error.mistakes if isinstance(error, UserInputError) else [str(error)])
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # The reader of our stdout (head, less) has left; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - the last resort; --debug shows where
+        if arguments.debug:
+            raise
+        fail([_unexpected(error)])
+        return SetupError.exit_code
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="raybench",
-        description="Which image backbone should I fine-tune on my data? Sweeps with evidence.",
-    )
-    parser.add_argument("--version", action="version", version=f"raybench {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_declaring(verbs)
-    _add_running(verbs)
-    _add_reading(verbs)
-    _add_looking(verbs)
-    return parser
-
-
-def _add_declaring(verbs: Any) -> None:
-    verb = _verb(verbs, "validate", _validate, "report every mistake in sweep files")
-    verb.add_argument("files", nargs="+", metavar="FILE")
-    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    verb = _verb(verbs, "plan", _plan, "show pairs, trials, quotas and estimates; run nothing")
-    _spec_arguments(verb)
-    _home(verb)
-    verb.add_argument("--usd-per-hour", type=float, metavar="X", help="price of one device-hour")
-    _json(verb)
-
-
-def _add_running(verbs: Any) -> None:
-    verb = _verb(verbs, "run", _run, "start or resume a sweep, end with the leaderboard")
-    _spec_arguments(verb)
-    _home(verb)
-    verb.add_argument("--address", help="a running Ray (default: RAY_ADDRESS, else a private one)")
-    verb.add_argument("--max-gpus", type=float, metavar="N", help="leave the other GPUs alone")
-    verb.add_argument("--num-cpus", type=int, metavar="N", help="cores of a private Ray")
-    verb.add_argument("--num-gpus", type=int, metavar="N", help="GPUs of a private Ray")
-    verb.add_argument("--inline", action="store_true", help="in this process, without Ray")
-    verb.add_argument("--no-tracking", action="store_true", help="leave MLflow to a later sync")
-    verb.add_argument("--quiet", action="store_true", help="no progress, only the leaderboard")
-
-
-def _add_reading(verbs: Any) -> None:
-    verb = _verb(verbs, "status", _status, "per pair: done, running, owed, spent")
-    _sweep(verb)
-    _json(verb)
-    verb = _verb(verbs, "report", _report, "leaderboard with intervals, from the ledger alone")
-    _sweep(verb)
-    _json(verb)
-    verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
-    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs")
-    verb = _verb(verbs, "sync", _sync, "complete or rebuild MLflow from the ledger")
-    _sweep(verb)
-    verb = _verb(verbs, "ui", _ui, "MLflow's UI on this home, loopback only")
-    _home(verb)
-    verb.add_argument("--port", type=int, default=5000, metavar="N")
-
-
-def _add_looking(verbs: Any) -> None:
-    verb = _verb(verbs, "backbones", _backbones, "what can be named as a backbone")
-    verb.add_argument(
-        "pattern", nargs="?", default="*", help="shell pattern, e.g. 'timm:convnext*'"
-    )
-    _json(verb)
-    verb = _verb(verbs, "datasets", _datasets, "what can be named as a data set")
-    _json(verb)
-    verb = _verb(verbs, "doctor", _doctor, "what works here, what does not, what to do")
-    _home(verb)
-    _json(verb)
-
-
-def _verb(verbs: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    verb.set_defaults(verb=function)
-    # Also after the verb, where people type it; SUPPRESS keeps what stood before it.
-    verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
-    return verb
-
-
-def _spec_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("file", metavar="FILE", help="a sweep file, or the name of a shipped one")
-    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-
-
-def _home(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--home", metavar="DIR", help="default: RAYBENCH_HOME, else ./raybench-home")
-
-
-def _sweep(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("sweep", nargs="?", help="may be left out where the home has one sweep")
-    _home(verb)
-
-
-def _json(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="machine-readable, on stdout")
+def _unexpected(error: Exception) -> str:
+    """A full disk or a lost database speaks for itself; the rest is ours to mend."""
+    words = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if isinstance(error, OSError) or type(error).__module__.startswith(("sqlalchemy", "sqlite3")):
+        return f"{words} (--debug shows where)"
+    return f"unexpected {words}; --debug shows where, please report it"
 
 
 def _print_json(value: Any) -> None:
@@ -201,14 +123,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
     """What to type now."""
-    home = f" --home {arguments.home}" if arguments.home else ""
+    home = f" --home {shlex.quote(arguments.home)}" if arguments.home else ""
     name = result.snapshot.sweep
     lines = [result.tracking_problem] if result.tracking_problem else []
-    if result.signal is not None or result.exit_code == 1:
+    states = [pair.state for pair in result.snapshot.pairs if pair.current]
+    if result.signal is not None or not set(states) <= {"done", "failed"}:
         overrides = [part for text in arguments.overrides for part in ("--set", text)]
         again = shlex.join(["raybench", "run", arguments.file, *overrides])
         word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"
         lines.append(f"{word}. To go on: {again}{home}")
+    elif failed := states.count("failed"):
+        lines.append(f"{failed} of {len(states)} pairs ended without a result; why: see above")
     lines.append(f"Next: raybench report {name}{home} --html report.html    raybench ui{home}")
     return lines
 
@@ -324,6 +249,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
         for finding in findings:
             print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject:<10} {finding.text}")
     return 0 if all(finding.ok for finding in findings) else 3
+
+
+_VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "validate": _validate,
+    "plan": _plan,
+    "run": _run,
+    "status": _status,
+    "report": _report,
+    "sync": _sync,
+    "ui": _ui,
+    "backbones": _backbones,
+    "datasets": _datasets,
+    "doctor": _doctor,
+}
 
 
 if __name__ == "__main__":

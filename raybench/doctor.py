@@ -47,24 +47,30 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _packages(settings: Settings) -> Finding:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    return Finding("packages", True, versions)
+    found: list[str] = []
+    missing: list[str] = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        text = f"{', '.join(missing)} not installed; 'pip install raybench' brings them"
+        return Finding("packages", False, text)
+    return Finding("packages", True, ", ".join(found))
 
 
 def _device(settings: Settings) -> Finding:
-    """A GPU that the driver sees and torch does not would silently train on the CPU."""
     import torch
 
-    seen = shutil.which("nvidia-smi") is not None and Path("/dev/nvidiactl").exists()
+    from raybench.sweep.device import unusable_gpu
+
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Finding("device", True, f"{len(names)} GPU: {', '.join(sorted(set(names)))}")
-    if seen:
-        text = (
-            f"the driver sees a GPU, torch {torch.__version__} does not (built for CUDA "
-            f"{torch.version.cuda}); install a torch build for this driver, or --set device=cpu"
-        )
-        return Finding("device", False, text)
+    problem = unusable_gpu()
+    if problem is not None:
+        return Finding("device", False, problem)
     return Finding("device", True, f"no GPU; CPU with {os.cpu_count()} cores")
 
 
@@ -82,8 +88,8 @@ def _ray(settings: Settings) -> Finding:
 
 
 def _home(settings: Settings) -> Finding:
-    place = settings.home if settings.home.exists() else settings.home.parent
-    if os.access(place, os.W_OK):
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         word = "" if settings.home.exists() else " (will be created)"
         return Finding("home", True, f"{settings.home}{word}")
     return Finding("home", False, f"cannot write to {place}; give another --home")

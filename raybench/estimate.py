@@ -6,7 +6,6 @@ backbone at the same image size; where it has measured nothing, the estimate is 
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ class PlanEstimate:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     seconds_per_image: float
-    parameters: float
+    parameters: float | None
 
 
 def estimate_plan(
@@ -133,7 +132,8 @@ def _estimate(
     known = measured.get((pair.title, spec.recipe.image_size))
     hours = gigabytes = None
     if known is not None:
-        gigabytes = known.parameters * WEIGHT_BYTES * (pair.quota + finals) / 1e9
+        if known.parameters is not None:
+            gigabytes = known.parameters * WEIGHT_BYTES * (pair.quota + finals) / 1e9
         if images is not None:
             share = spec.resources.gpus if isinstance(spec.resources.gpus, float) else 1.0
             hours = known.seconds_per_image * images * epochs * (share or 1.0) / 3600
@@ -172,7 +172,7 @@ def _measurements(settings: Settings) -> dict[tuple[str, int], _Measured]:
     except HomeError:
         return {}  # ``run`` and ``status`` say what is wrong with it; a plan needs no ledger
     seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
-    parameters: dict[tuple[str, int], float] = {}
+    parameters: dict[tuple[str, int], float | None] = {}
     for name in sweep_names(engine):
         snapshot = SweepReader(engine, name).snapshot()
         size = int(snapshot.spec["recipe"]["image_size"])
@@ -183,6 +183,7 @@ def _measurements(settings: Settings) -> dict[tuple[str, int], _Measured]:
                 continue
             key = (pair.backbone, size)
             seconds[key].append(sum(r.duration_s for r in epochs) / (images * len(epochs)))
-            parameters[key] = float(pair.facts.get("parameters", math.nan))
+            known = pair.facts.get("parameters")  # the user's own models have none
+            parameters[key] = None if known is None else float(known)
     engine.dispose()
     return {k: _Measured(sum(v) / len(v), parameters[k]) for k, v in seconds.items()}

@@ -28,7 +28,7 @@ COLUMNS = {
 def plan_table(estimate: PlanEstimate) -> RenderableType:
     """One row per pair, then the totals in sentences."""
     spec = estimate.plan.spec
-    title = f"{spec.name}: {len(estimate.pairs)} pairs"
+    title = f"{spec.name}: {_some(len(estimate.pairs), 'pair')}"
     rows = [_cells(pair) for pair in estimate.pairs]
     notes = [Text(line, style="dim") for line in _notes(estimate)]
     return Group(grid(title, COLUMNS, rows), *notes)
@@ -52,8 +52,8 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     spec, plan = estimate.plan.spec, estimate.plan
     resources = spec.resources
     lines = [
-        f"{plan.search_trials} search trials and {plan.final_trials} finals, each with "
-        f"{resources.cpus} core{'s' if resources.cpus > 1 else ''} and gpus {resources.gpus}; "
+        f"{_some(plan.search_trials, 'search trial')} and {_some(plan.final_trials, 'final')}, "
+        f"each with {_some(resources.cpus, 'core')} and gpus {_share(resources.gpus)}; "
         "epochs are the most there can be, early stopping saves some.",
     ]
     limits = []
@@ -72,14 +72,22 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     return lines
 
 
+def _some(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def _share(gpus: str | float) -> str:
+    return gpus if isinstance(gpus, str) else f"{gpus:g}"
+
+
 def _cost(estimate: PlanEstimate) -> str:
     hours = estimate.device_hours
     if hours is None:
         return "Device time: unknown; nothing comparable has run in this home yet."
     text = f"Device time: about {numbers.duration(hours * 3600)}"
     if estimate.unknown_pairs:
-        text += f" without {estimate.unknown_pairs} pairs that nothing is known of"
+        text += f" without {_some(estimate.unknown_pairs, 'pair')} that nothing is known of"
     if estimate.usd is not None:
         text += f", {estimate.usd:.2f} USD"
     gigabytes = [p.checkpoint_gb for p in estimate.pairs if p.checkpoint_gb]
-    return f"{text}. Best weights kept: about {sum(gigabytes):.1f} GB."
+    return f"{text}. Best weights kept: about {sum(gigabytes):.1f} GB." if gigabytes else f"{text}."

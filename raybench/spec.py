@@ -141,6 +141,17 @@ class Recipe(_Frozen):
     neighbors: Annotated[int, Field(ge=1)] = 20  # knn
     l2: Annotated[float, Field(ge=0)] = 1e-4  # linear_probe
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_epoch(cls, data: Any) -> Any:
+        """A method that trains no backbone has one epoch; ``checks`` refuses any other number."""
+        if not isinstance(data, dict):
+            return data
+        # What leaves here is Python to pydantic, and to it a strict tuple is no list.
+        data = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        fitted = data.get("method", "finetune") in ("linear_probe", "knn")
+        return {"epochs": 1} | data if fitted else data
+
 
 TUNABLE = {
     "lr": float,

@@ -23,6 +23,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import Connection
 
+from raybench.errors import HomeError
 from raybench.plan import Pair, Plan
 from raybench.records import EndRecord, EpochRecord, Phase, is_minimised, to_dict
 from raybench.seeding import derive_seed
@@ -61,7 +62,10 @@ class Ledger:
         self._engine, self._spec, self._lease = engine, spec, lease
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            backend = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url))
+            try:
+                backend = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url))
+            except RuntimeError as error:  # its tables are of another Optuna
+                raise HomeError(f"the ledger cannot be opened: {error}") from None
         # The fence runs inside every transaction that Optuna commits: flushed first, so that the
         # database's write lock is held while the lease is compared.
         sa.event.listen(backend.scoped_session, "before_commit", self._fence)

@@ -35,6 +35,11 @@ def check_everything(
     """
     known = {pair.id: pair.facts for pair in snapshot.pairs}
     mistakes: list[str] = []
+    if plan.spec.recipe.method != "finetune":
+        mistakes.append(
+            f"recipe.method {plan.spec.recipe.method} cannot be run yet, only planned; "
+            "give finetune"
+        )
     tasks: dict[tuple[str, str], Facts] = {}
     for pair in plan.pairs:
         if (pair.dataset.name, pair.subset) not in tasks:

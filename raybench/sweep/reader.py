@@ -26,7 +26,7 @@ from raybench.sweep.progress import (
     pair_state,
     search_owed,
 )
-from raybench.sweep.tables import pairs, sweeps
+from raybench.sweep.tables import pairs, sweeps, telling_damage
 
 _STATES = {
     "RUNNING": "running",
@@ -59,7 +59,7 @@ trial_attributes = sa.table(
 
 
 def sweep_names(engine: sa.Engine) -> list[str]:
-    with engine.connect() as connection:
+    with telling_damage(engine), engine.connect() as connection:
         return sorted(connection.scalars(sa.select(sweeps.c.sweep)))
 
 
@@ -92,6 +92,10 @@ class SweepReader:
 
         Pair states and superseded finals are always derived from all trials.
         """
+        with telling_damage(self._engine):
+            return self._read_snapshot(None if keys is None else frozenset(keys))
+
+    def _read_snapshot(self, wanted: frozenset[str] | None) -> SweepSnapshot:
         with self._engine.connect() as connection:
             header = connection.execute(sa.select(sweeps).where(sweeps.c.sweep == self.sweep)).one()
             pair_rows = connection.execute(
@@ -99,7 +103,6 @@ class SweepReader:
             ).all()
             by_pair = self._trials(connection)
         spec = json.loads(header.spec)
-        wanted = None if keys is None else frozenset(keys)
         return SweepSnapshot(
             sweep=self.sweep,
             description=spec["description"],

@@ -24,6 +24,7 @@ from raybench.settings import Settings, create_home
 from raybench.spec import SweepSpec
 from raybench.sweep.board import Shape
 from raybench.sweep.configure import checkpoint_folder, trial_config
+from raybench.sweep.device import check_device, inline_gpus, trial_device
 from raybench.sweep.lease import Lease, acquire
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.preflight import check_everything
@@ -141,6 +142,7 @@ def run_sweep(
         lease = acquire(engine, spec.name, observer.message)
         stack.callback(lease.release)
         _back_up(settings)
+        check_device(spec)
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
         snapshot = _register(plan, settings, engine, ledger, observer)
         tracker = _start_tracker(options, engine, spec.name, stack)
@@ -202,7 +204,7 @@ def _run_trials(
     drain: _Drain,
     stack: ExitStack,
 ) -> None:
-    device = plan.spec.device
+    device = trial_device(plan.spec)
 
     def configure(assignment: Assignment) -> TrialConfig:
         return trial_config(plan, settings, lease.attempt, assignment, device)
@@ -222,8 +224,8 @@ def _run_trials(
     if options.inline:
         from raybench.sweep.inline import run_inline
 
-        shape = Shape(float(plan.spec.resources.cpus), 0.0)
-        searcher = searcher_with(lambda pair: shape, lambda: Capacity(shape.cpus, 0.0))
+        shape = Shape(float(plan.spec.resources.cpus), inline_gpus(plan.spec))
+        searcher = searcher_with(lambda pair: shape, lambda: Capacity(shape.cpus, shape.gpus))
         run_inline(searcher, configure, lambda: observer.watch(searcher))
         return
     from raybench.sweep.ray_runner import cluster_capacity, ray_session, run_on_ray, trial_shape

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -79,7 +81,7 @@ def open_engine(url: str, create: bool) -> Engine:
     path = sqlite_path(url)
     if path is not None:
         _check_file(path, create)
-    engine = sa.create_engine(url, **engine_options(url))
+    engine = _create_engine(url)
     try:
         if create:
             metadata.create_all(engine)
@@ -87,6 +89,21 @@ def open_engine(url: str, create: bool) -> Engine:
         _check_version(engine, url)
     except sa.exc.SQLAlchemyError as error:
         raise HomeError(f"the ledger {_redacted(url)} cannot be opened: {_reason(error)}") from None
+    return engine
+
+
+def _create_engine(url: str) -> Engine:
+    try:
+        engine = sa.create_engine(url, **engine_options(url))
+    except (sa.exc.ArgumentError, ValueError) as error:
+        hint = "give a URL such as sqlite:////folder/ledger.db or postgresql://user@host/name"
+        raise HomeError(f"RAYBENCH_LEDGER_URL is no database URL ({error}); {hint}") from None
+    except ImportError as error:
+        raise HomeError(
+            f"the ledger {_redacted(url)} needs a driver that is not installed: {error}"
+        ) from None
+    if engine.dialect.name == "sqlite" and not engine.url.database:
+        raise HomeError(f"the ledger {url} would live in memory; give sqlite:////folder/ledger.db")
     return engine
 
 
@@ -103,7 +120,7 @@ def _check_file(path: Path, create: bool) -> None:
             if create:
                 connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # rubbish may stand in SQLite's own words
         raise HomeError(_damaged(path, str(error))) from None
     if verdict != "ok":
         raise HomeError(_damaged(path, verdict))
@@ -115,6 +132,23 @@ def _damaged(path: Path, reason: str) -> str:
     return (
         f"the ledger {path} is damaged or not readable ({reason}); {way_out}, or use another --home"
     )
+
+
+@contextmanager
+def telling_damage(engine: Engine) -> Iterator[None]:
+    """Rows that cannot be decoded: a page that SQLite's own check takes for sound may hold rubbish.
+
+    Raises:
+        HomeError: instead of what the decoder raises.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, sa.exc.DatabaseError) as error:
+        if "locked" in str(error):
+            raise
+        path = sqlite_path(str(engine.url))
+        place = Path(_redacted(str(engine.url))) if path is None else path
+        raise HomeError(_damaged(place, _reason(error))) from error
 
 
 def _stamp(engine: Engine) -> None:
@@ -145,4 +179,4 @@ def _redacted(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    return str(getattr(error, "orig", None) or error).splitlines()[0][:120]

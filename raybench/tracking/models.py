@@ -75,8 +75,14 @@ def export_winner(
 ) -> str | None:
     """Log the trial's weights as a loadable model of the pair's run; returns its URI.
 
-    None, with a warning, where the weights are gone or changed, or the file lacks the pair.
+    None, with a warning, where the weights are gone or changed, or the file lacks the pair; also
+    where they are no whole network (k nearest neighbours).
     """
+    assert trial.end is not None
+    kind = trial.end.facts.get("weights", "network")
+    if kind != "network":
+        _logger.warning("no model is logged for %s: its weights file is a %s", pair.id, kind)
+        return None
     config = _serving_config(snapshot.spec, pair)
     weights = _intact_weights(trial, checkpoint_root)
     if config is None or weights is None:

@@ -82,6 +82,18 @@ def cap_memory(device: torch.device, fraction: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(1.0 if fraction is None else fraction)
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """What torch reserved at most, since that, not what it used, must fit into a share."""
+    if device.type != "cuda":
+        return {}
+    return {"perf/peak_memory_gb": torch.cuda.max_memory_reserved(device) / 1e9}
+
+
 def free_memory() -> None:
     """Returns cached blocks to the GPU, so that the next process sharing it can have them.
 

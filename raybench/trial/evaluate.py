@@ -42,10 +42,18 @@ def evaluate(
             f"{progress.epoch + (split == 'val')}; lower the learning rate"
         )
     weight = None if learner.class_weight is None else learner.class_weight.cpu()
-    loss = training_loss(logits, labels, weight, session.recipe.smoothing)
-    values = classification_metrics(logits, labels) | {"loss": float(loss)}
+    metrics = split_metrics(logits, labels, split, weight, session.recipe.smoothing)
     progress.val_s += time.perf_counter() - started if split == "val" else 0.0
-    return {f"{split}/{name}": value for name, value in values.items()}, logits, labels
+    return metrics, logits, labels
+
+
+def split_metrics(
+    logits: Tensor, labels: Tensor, split: str, weight: Tensor | None, smoothing: float
+) -> dict[str, float]:
+    """``<split>/...`` of logits (N, C) float32 and labels (N,), the training loss among them."""
+    loss = training_loss(logits, labels, weight, smoothing)
+    values = classification_metrics(logits, labels) | {"loss": float(loss)}
+    return {f"{split}/{name}": value for name, value in values.items()}
 
 
 def evaluate_oracle(session: Session, should_stop: ShouldStop) -> None:

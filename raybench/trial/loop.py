@@ -1,6 +1,7 @@
 """Trains one configuration. Read from the top: ``run_trial``, then what it calls, in order.
 
-What the trial holds is opened in ``session``; what one step does stands in ``learner``.
+What the trial holds is opened in ``session``; what one step does stands in ``learner``. A method
+that leaves the backbone as it is goes its own, shorter way: ``probe``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from raybench.records import EndRecord, EpochRecord, Record
 from raybench.seeding import derive_seed
@@ -20,7 +20,7 @@ from raybench.trial.augment import augment
 from raybench.trial.batches import epoch_batches
 from raybench.trial.checkpoint import BEST_NAME, remove_attempts
 from raybench.trial.config import TrialConfig
-from raybench.trial.device import free_memory
+from raybench.trial.device import free_memory, peak_memory, reset_peak_memory
 from raybench.trial.evaluate import ShouldStop, evaluate, evaluate_oracle
 from raybench.trial.failures import DrainRequested, end_of_failure
 from raybench.trial.meter import Meter
@@ -29,8 +29,9 @@ from raybench.trial.predict import (
     discard_results,
     read_end,
     write_end,
-    write_predictions,
+    write_test_predictions,
 )
+from raybench.trial.probe import run_probe
 from raybench.trial.randomness import restore_rng_states, seed_all
 from raybench.trial.recipe import set_learning_rate
 from raybench.trial.schedule import learning_rate, stage_lengths
@@ -77,6 +78,8 @@ def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord,
         remove_attempts(folder)
         return end
     discard_results(folder)
+    if config.recipe.get("method", "finetune") != "finetune":
+        return (yield from run_probe(config, should_stop))
     session = open_session(config)
     yield from (r for r in session.progress.history if r.epoch > config.known_epochs)
     yield from _fit(session, should_stop)
@@ -124,7 +127,7 @@ def _train_epoch(session: Session, should_stop: ShouldStop) -> None:
     batches = epoch_batches(session.train, session.recipe.batch_size, seed, epoch)
     if progress.batch == 0:
         seed_all(seed, "epoch", epoch)
-        _reset_peak_memory(loader.device)
+        reset_peak_memory(loader.device)
     elif session.rng is not None:
         restore_rng_states(session.rng, loader.device)
         session.rng = None
@@ -167,7 +170,7 @@ def _validate_epoch(session: Session, should_stop: ShouldStop) -> EpochRecord:
         seed_all(config.training_seed, "validation", epoch)
         metrics |= evaluate(session, session.task.val, "val", should_stop)[0]
         metrics["perf/val_s"] = progress.val_s
-    metrics |= _peak_memory(session.loader.device)
+    metrics |= peak_memory(session.loader.device)
     if config.oracle:
         evaluate_oracle(session, should_stop)
     lr = _learning_rate(session, progress.batch - 1, progress.batch)
@@ -196,7 +199,9 @@ def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
         session.learner.load_weights(best.evaluated_tensors())
         seed_all(config.training_seed, "test")
         test, logits, labels = evaluate(session, session.task.test, "test", should_stop)
-        predictions_sha256 = _write_predictions(session, logits, labels)
+        predictions_sha256 = write_test_predictions(
+            session.trial_folder, config.key, session.task, logits, labels
+        )
     end = EndRecord(
         state="complete",
         finished_at=time.time(),
@@ -213,22 +218,3 @@ def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
     write_end(session.trial_folder, progress.history, end)
     remove_attempts(session.trial_folder)
     return end
-
-
-def _write_predictions(session: Session, logits: Tensor, labels: Tensor) -> str:
-    task = session.task
-    ids = [task.ids[index] for index in session.task.test]
-    facts = {"key": session.config.key, "data": task.data_digest, "split": task.split_digest}
-    return write_predictions(session.trial_folder, logits, labels, ids, facts)
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory(device: torch.device) -> dict[str, float]:
-    """What torch reserved at most, since that, not what it used, must fit into a share."""
-    if device.type != "cuda":
-        return {}
-    return {"perf/peak_memory_gb": torch.cuda.max_memory_reserved(device) / 1e9}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from raybench.datasets.task import Task
 from raybench.records import EndRecord, EpochRecord, from_dict, to_dict
 from raybench.trial import files
 from raybench.trial.checkpoint import BEST_NAME
@@ -32,6 +33,15 @@ def write_predictions(
     return files.replace_file(
         folder / PREDICTIONS_NAME, files.safetensors_chunks(tensors, metadata)
     )
+
+
+def write_test_predictions(
+    folder: Path, key: str, task: Task, logits: Tensor, labels: Tensor
+) -> str:
+    """The predictions file of trial ``key`` on its task's test split; returns its SHA-256."""
+    ids = [task.ids[index] for index in task.test]
+    facts = {"key": key, "data": task.data_digest, "split": task.split_digest}
+    return write_predictions(folder, logits, labels, ids, facts)
 
 
 def write_end(folder: Path, history: Sequence[EpochRecord], end: EndRecord) -> None:

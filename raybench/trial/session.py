@@ -15,12 +15,18 @@ from torch import Tensor
 from raybench.backbones.build import Backbone, build_backbone
 from raybench.backbones.weights import weights_sha256
 from raybench.datasets.task import Task, load_task
-from raybench.errors import DataError, UserInputError
+from raybench.errors import DataError
 from raybench.spec import BackboneSpec, DatasetSpec, Recipe
 from raybench.trial.batches import BatchLoader, Indices, make_loader
 from raybench.trial.checkpoint import Checkpoint, CheckpointFolder
 from raybench.trial.config import TrialConfig
-from raybench.trial.device import cap_memory, device_name, pick_device, pick_precision
+from raybench.trial.device import (
+    Precision,
+    cap_memory,
+    device_name,
+    pick_device,
+    pick_precision,
+)
 from raybench.trial.failures import ModelError
 from raybench.trial.learner import Learner
 from raybench.trial.progress import Progress
@@ -88,11 +94,9 @@ def open_session(config: TrialConfig) -> Session:
     Raises:
         DataError: the data cannot be used, or are not those that the driver checked.
         ModelError: the backbone cannot be built.
-        UserInputError: a method that is not built, a device or number format that is not here.
+        UserInputError: a device or number format that is not here.
     """
-    recipe = Recipe.model_validate_json(json.dumps(dict(config.recipe)))
-    if recipe.method != "finetune":
-        raise UserInputError(f"recipe.method '{recipe.method}' is not built yet; give finetune")
+    recipe = recipe_of(config)
     trial_folder = Path(config.checkpoint_root) / config.checkpoint_dir
     checkpoints = CheckpointFolder(trial_folder, config.attempt)
     checkpoint = checkpoints.newest_sound()
@@ -100,13 +104,9 @@ def open_session(config: TrialConfig) -> Session:
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint else config.threads)
     device = pick_device(config.device)
     cap_memory(device, config.memory_fraction)
-    task = _load_checked_task(config, recipe)
-    backbone = _build(config, recipe, len(task.classes), load=checkpoint is None)
-    train = (
-        np.sort(np.concatenate([task.train, task.val]))
-        if config.refit_epochs is not None
-        else task.train
-    )
+    task = load_checked_task(config, recipe)
+    backbone = build_checked(config, recipe, len(task.classes), load=checkpoint is None)
+    train = training_indices(config, task)
     session = Session(
         config=config,
         recipe=recipe,
@@ -117,13 +117,23 @@ def open_session(config: TrialConfig) -> Session:
         checkpoints=checkpoints,
         facts={},
     )
-    session.facts = _facts(session, backbone)
+    precision = session.learner.precision
+    session.facts = run_facts(device, precision, backbone.facts["parameters"], len(train))
     if checkpoint is not None:
         session.restore(checkpoint)
     return session
 
 
-def _load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
+def recipe_of(config: TrialConfig) -> Recipe:
+    return Recipe.model_validate_json(json.dumps(dict(config.recipe)))
+
+
+def load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
+    """The task.
+
+    Raises:
+        DataError: the data cannot be used, or are not those that the driver checked.
+    """
     dataset = DatasetSpec.model_validate_json(json.dumps(dict(config.dataset)))
     cache_dir = Path(config.cache_dir)
     task = load_task(dataset, recipe.image_size, config.subset, config.split_seed, cache_dir)
@@ -135,8 +145,19 @@ def _load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
     return task
 
 
-def _build(config: TrialConfig, recipe: Recipe, classes: int, load: bool) -> Backbone:
-    """The backbone; whatever of it is random comes from the training seed."""
+def training_indices(config: TrialConfig, task: Task) -> Indices:
+    """The training split, in a refit with the validation split."""
+    if config.refit_epochs is None:
+        return task.train
+    return np.sort(np.concatenate([task.train, task.val]))
+
+
+def build_checked(config: TrialConfig, recipe: Recipe, classes: int, load: bool) -> Backbone:
+    """The backbone; whatever of it is random comes from the training seed.
+
+    Raises:
+        ModelError: it cannot be built, or its weights file has changed.
+    """
     seed_all(config.training_seed, "init")
     spec = BackboneSpec.model_validate_json(json.dumps(dict(config.backbone)))
     try:
@@ -164,13 +185,16 @@ def _make_learner(
     )
 
 
-def _facts(session: Session, backbone: Backbone) -> dict[str, Any]:
+def run_facts(
+    device: torch.device, precision: Precision, parameters: int, train_images: int
+) -> dict[str, Any]:
+    """What ``EndRecord.facts`` says of any run."""
     return {
-        "parameters": backbone.facts["parameters"],
-        "device": device_name(session.loader.device),
-        "precision": session.learner.precision.name,
+        "parameters": parameters,
+        "device": device_name(device),
+        "precision": precision.name,
         "threads": torch.get_num_threads(),
-        "train_images": len(session.train),
+        "train_images": train_images,
         "torch": str(torch.__version__),
         "timm": timm.__version__,
     }

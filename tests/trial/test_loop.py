@@ -208,8 +208,11 @@ def test_bad_data_bad_device_and_a_full_disk_are_records(
     )
     _, end = run(make_config(config={"data_digest": "0" * 64}))
     assert end.failure == "data" and "not the one that this sweep began with" in end.reason
-    _, end = run(make_config(method="knn"))
-    assert end.failure == "user" and "give finetune" in end.reason
+    _, end = run(make_config(method="knn", neighbors=28))
+    assert (end.failure, end.reason) == (
+        "data",
+        "recipe.neighbors 28 is larger than the training split of 27 images; give 27 or less",
+    )
     if not torch.cuda.is_available():
         _, end = run(make_config(config={"device": "cuda"}))
         assert end.failure == "user" and "offers only" in end.reason

@@ -1,0 +1,128 @@
+"""What can be typed: the verbs and their arguments. The verbs themselves: ``cli``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from raybench.version import __version__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raybench",
+        description="Which image backbone should I fine-tune on my data? Sweeps with evidence.",
+    )
+    parser.add_argument("--version", action="version", version=f"raybench {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_declaring(verbs)
+    _add_running(verbs)
+    _add_reading(verbs)
+    _add_looking(verbs)
+    return parser
+
+
+def _add_declaring(verbs: Any) -> None:
+    verb = _verb(verbs, "validate", "report every mistake in sweep files")
+    verb.add_argument("files", nargs="+", metavar="FILE")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    verb = _verb(verbs, "plan", "show pairs, trials, quotas and estimates; run nothing")
+    _spec_arguments(verb)
+    _home(verb)
+    verb.add_argument("--usd-per-hour", type=_amount, metavar="X", help="price of one device-hour")
+    _json(verb)
+
+
+def _add_running(verbs: Any) -> None:
+    verb = _verb(verbs, "run", "start or resume a sweep, end with the leaderboard")
+    _spec_arguments(verb)
+    _home(verb)
+    verb.add_argument("--address", help="a running Ray (default: RAY_ADDRESS, else a private one)")
+    verb.add_argument("--max-gpus", type=_amount, metavar="N", help="leave the other GPUs alone")
+    verb.add_argument("--num-cpus", type=_count, metavar="N", help="cores of a private Ray")
+    verb.add_argument("--num-gpus", type=_count, metavar="N", help="GPUs of a private Ray")
+    verb.add_argument("--inline", action="store_true", help="in this process, without Ray")
+    verb.add_argument("--no-tracking", action="store_true", help="leave MLflow to a later sync")
+    verb.add_argument("--quiet", action="store_true", help="no progress, only the leaderboard")
+
+
+def _add_reading(verbs: Any) -> None:
+    verb = _verb(verbs, "status", "per pair: done, running, owed, spent")
+    _sweep(verb)
+    _json(verb)
+    verb = _verb(verbs, "report", "leaderboard with intervals, from the ledger alone")
+    _sweep(verb)
+    _json(verb)
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
+    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs")
+    verb = _verb(verbs, "sync", "complete or rebuild MLflow from the ledger")
+    _sweep(verb)
+    verb = _verb(verbs, "ui", "MLflow's UI on this home, loopback only")
+    _home(verb)
+    verb.add_argument("--port", type=_port, default=5000, metavar="N")
+
+
+def _add_looking(verbs: Any) -> None:
+    verb = _verb(verbs, "backbones", "what can be named as a backbone")
+    verb.add_argument(
+        "pattern", nargs="?", default="*", help="shell pattern, e.g. 'timm:convnext*'"
+    )
+    _json(verb)
+    verb = _verb(verbs, "datasets", "what can be named as a data set")
+    _json(verb)
+    verb = _verb(verbs, "doctor", "what works here, what does not, what to do")
+    _home(verb)
+    _json(verb)
+
+
+def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(verb=name)
+    # Also after the verb, where people type it; SUPPRESS keeps what stood before it.
+    verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS)
+    return verb
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise ValueError
+    return value
+
+
+# argparse puts a type's name into "invalid ... value"
+_amount.__name__, _count.__name__, _port.__name__ = "amount", "count", "port"
+
+
+def _spec_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("file", metavar="FILE", help="a sweep file, or the name of a shipped one")
+    verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+
+
+def _home(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--home", metavar="DIR", help="default: RAYBENCH_HOME, else ./raybench-home")
+
+
+def _sweep(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("sweep", nargs="?", help="may be left out where the home has one sweep")
+    _home(verb)
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="machine-readable, on stdout")
