@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raybench.console import fail
 from raybench.errors import RaybenchError, SetupError, UserInputError
 from raybench.parser import build_parser
 
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RaybenchError as error:
         if arguments.debug:
             raise
-        fail(error.mistakes if isinstance(error, UserInputError) else [str(error)])
+        _say(*(error.mistakes if isinstance(error, UserInputError) else [str(error)]))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -36,8 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort; --debug shows where
         if arguments.debug:
             raise
-        fail([_unexpected(error)])
+        _say(_unexpected(error))
         return SetupError.exit_code
+
+
+def _say(*sentences: str) -> None:
+    for sentence in sentences:
+        print(f"raybench: {sentence}", file=sys.stderr)
 
 
 def _unexpected(error: Exception) -> str:
@@ -192,7 +196,11 @@ def _ui(arguments: argparse.Namespace) -> int:
         settings.tracking_uri,
         settings.artifact_root,
         port=arguments.port,
-        on_ready=lambda address: print(f"MLflow: {address}   (Ctrl-C ends it)", flush=True),
+        # Its pages open on their GenAI side unless asked.
+        on_ready=lambda address: print(
+            f"MLflow: {address}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
+            flush=True,
+        ),
     )
     return 0
 

@@ -5,7 +5,6 @@ Everything here goes to stderr; stdout carries results only.
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -138,9 +137,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
-
-
-def fail(lines: tuple[str, ...] | list[str]) -> None:
-    """An error in words, on stderr."""
-    for line in lines:
-        sys.stderr.write(f"raybench: {line}\n")

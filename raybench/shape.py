@@ -96,6 +96,8 @@ def _remove(kept: dict[str, Any], path: KeyPath, origins: Origins) -> None:
         if path[0] in _PLACEHOLDERS:
             kept[str(path[0])] = _PLACEHOLDERS[str(path[0])]
         return
+    if path[0] == "datasets" and path[2:] == ("path",):
+        path = path[:2]  # without its path it would be taken for a data set known by name
     parent: Any = kept
     depth = 0
     while depth + 1 < len(path) and _holds(parent[path[depth]], path[depth + 1]):

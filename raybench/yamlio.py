@@ -16,8 +16,16 @@ import yaml
 from raybench.errors import SpecError
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
 MAX_DIGITS = 400  # more than any float has; Python itself refuses 4,300
 KeyPath = tuple[str | int, ...]
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -78,7 +86,7 @@ def parse_yaml(text: str, source: str = "") -> tuple[Any, dict[KeyPath, int]]:
     loader: _StrictLoader | None = None
     try:
         loader = _StrictLoader(text)
-        _refuse_aliases(text, prefix)
+        _refuse_excess(text, prefix)
         node = loader.get_single_node()
         lines: dict[KeyPath, int] = {}
         mistakes = [prefix + mistake for mistake in _index_lines(node, (), lines)]
@@ -88,7 +96,7 @@ def parse_yaml(text: str, source: str = "") -> tuple[Any, dict[KeyPath, int]]:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise SpecError(f"{prefix}{line}no valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise SpecError(f"{prefix}no valid YAML: {str(error).splitlines()[0]}") from None
     finally:
         if loader is not None:
@@ -114,13 +122,18 @@ def parse_file(path: Path) -> tuple[Any, dict[KeyPath, int]]:
     return parse_yaml(text, path.name)
 
 
-def _refuse_aliases(text: str, prefix: str) -> None:
+def _refuse_excess(text: str, prefix: str) -> None:
+    """Anchors, and nesting: PyYAML takes minutes over a line of brackets."""
+    depth = 0
     for token in yaml.scan(text, Loader=_StrictLoader):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        line = token.start_mark.line + 1
         if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
-            line = token.start_mark.line + 1
             raise SpecError(
                 f"{prefix}line {line}: anchors and aliases are not supported; write the value out"
             )
+        if depth > MAX_DEPTH:
+            raise SpecError(f"{prefix}line {line}: nested more than {MAX_DEPTH} deep")
 
 
 def _index_lines(node: yaml.Node | None, path: KeyPath, lines: dict[KeyPath, int]) -> list[str]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.specs import tiny_data, write_sweep
+
 FolderFactory = Callable[..., Path]
 
 
@@ -45,3 +47,14 @@ def image_folder(tmp_path: Path) -> FolderFactory:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the tiny sweep of ``tests.specs`` has run to its end. To be read only."""
+    import raybench
+
+    folder = tmp_path_factory.mktemp("finished")
+    write_sweep(folder / "tiny.yaml", tiny_data())
+    raybench.run(folder / "tiny.yaml", home=folder / "home", inline=True, tracking=False)
+    return folder / "home"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from raybench.spec import SweepSpec
 from raybench.validate import check_spec
 
@@ -27,6 +29,12 @@ def tiny_data(**changes: Any) -> dict[str, Any]:
         "device": "cpu",
     }
     return data | changes
+
+
+def write_sweep(path: Path, data: dict[str, Any]) -> Path:
+    """``data`` as a sweep file at ``path``."""
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
 
 
 def tiny_spec(**changes: Any) -> SweepSpec:

@@ -6,14 +6,13 @@ import random
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raybench.plan import make_plan
 from raybench.spec import SweepSpec
 from raybench.validate import load_spec
-from tests.specs import TINY_BACKBONE, tiny_data, tiny_spec
+from tests.specs import TINY_BACKBONE, tiny_data, tiny_spec, write_sweep
 
 GOLDEN = "test_resnet-digits-10-5deb736f"
 
@@ -145,7 +144,7 @@ def test_order_comments_and_notation_do_not_matter(tmp_path):
 @given(st.randoms())
 def test_key_order_does_not_matter(tmp_path_factory, random_state: random.Random):
     path = tmp_path_factory.getbasetemp() / "shuffled.yaml"
-    path.write_text(yaml.safe_dump(_shuffled(tiny_data(), random_state), sort_keys=False))
+    write_sweep(path, _shuffled(tiny_data(), random_state))
     assert ids(load_spec(path)) == [GOLDEN]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raybench.errors import SpecError
 from raybench.spec import SweepSpec
 from raybench.validate import check_spec, load_spec, shipped_specs
-from tests.specs import TINY_BACKBONE, tiny_data
+from tests.specs import TINY_BACKBONE, tiny_data, write_sweep
 
 
 def mistakes_of(base: Path | None = None, **changes: Any) -> list[str]:
@@ -69,7 +69,7 @@ SHAPE = {
     "infinite argument": (backbone(kwargs={"a": float("nan")}), "numbers must be finite"),
     "NUL in a path": ({"datasets": [{"name": "x", "path": "a\0"}]}, "datasets.0.path: got"),
     "no group": (
-        {"datasets": [{"name": "x", "path": ".", "group_by": "("}]},
+        {"datasets": [{"name": "digits", "group_by": "("}]},
         "datasets.0.group_by: '(' is no regular expression",
     ),
     "nothing left to train": (
@@ -208,11 +208,6 @@ def test_without_any_backbone_the_rest_is_checked_still():
     assert len(found) == 3
 
 
-def write(path: Path, data: Any) -> Path:
-    path.write_text(yaml.safe_dump(data, sort_keys=False))
-    return path
-
-
 def load_mistakes(path: Path, overrides: tuple[str, ...] = ()) -> list[str]:
     with pytest.raises(SpecError) as caught:
         load_spec(path, overrides)
@@ -246,18 +241,20 @@ def test_paths_are_taken_from_the_file(tmp_path, image_folder, monkeypatch):
     (tmp_path / "w.safetensors").write_bytes(b"x")
     monkeypatch.chdir("/")
     changes = backbone(weights="w.safetensors") | {"datasets": [{"path": "./scans"}]}
-    spec = load_spec(write(tmp_path / "x.yaml", tiny_data(**changes)))
+    spec = load_spec(write_sweep(tmp_path / "x.yaml", tiny_data(**changes)))
     assert spec.datasets[0].path == str(tmp_path / "scans") and spec.datasets[0].name == "scans"
     assert spec.backbones[0].weights == str(tmp_path / "w.safetensors")
 
 
 def test_groups_stand_for_their_members(tmp_path):
-    spec = load_spec(write(tmp_path / "x.yaml", tiny_data(backbones=["@paper", TINY_BACKBONE])))
+    spec = load_spec(
+        write_sweep(tmp_path / "x.yaml", tiny_data(backbones=["@paper", TINY_BACKBONE]))
+    )
     assert len(spec.backbones) == 11 and spec.backbones[-1].name == TINY_BACKBONE["name"]
 
 
 def test_set_changes_the_file_before_it_is_checked(tmp_path):
-    path = write(tmp_path / "x.yaml", tiny_data())
+    path = write_sweep(tmp_path / "x.yaml", tiny_data())
     overrides = ("recipe.epochs=7", "recipe.weight_decay=1e-3", "subsets=[full, 5-shot]",
                  "backbones.0.name=timm:test_vit", "final.refit=true")  # fmt: skip
     spec = load_spec(path, overrides)
@@ -282,12 +279,12 @@ def test_set_changes_the_file_before_it_is_checked(tmp_path):
     ],
 )
 def test_set_that_makes_no_sense(tmp_path, override, words):
-    (sentence,) = load_mistakes(write(tmp_path / "x.yaml", tiny_data()), (override,))
+    (sentence,) = load_mistakes(write_sweep(tmp_path / "x.yaml", tiny_data()), (override,))
     assert words in sentence
 
 
 def test_all_sets_are_judged_at_once(tmp_path):
-    path = write(tmp_path / "x.yaml", tiny_data())
+    path = write_sweep(tmp_path / "x.yaml", tiny_data())
     assert len(load_mistakes(path, ("x", "y=[", "name.x=1"))) == 3
 
 
@@ -349,3 +346,24 @@ def test_random_edits_end_as_a_spec_or_as_words(tmp_path_factory, data):
         assert error.mistakes and all(sentence.startswith("x.yaml") for sentence in error.mistakes)
     else:
         assert SweepSpec.model_validate_json(json.dumps(spec.model_dump(mode="json"))) == spec
+
+
+TEXTS = {name: path.read_text() for name, path in shipped_specs().items()}
+SNIPPETS = st.text(max_size=3) | st.sampled_from(
+    ["\t", "\n", ": ", "- ", "{", "]", "&a ", "*a", "!!", "|", "#", "'", "@", "null", "1e999"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_random_typing_ends_as_a_spec_or_as_words(tmp_path_factory, data):
+    text = TEXTS[data.draw(st.sampled_from(sorted(TEXTS)))]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(SNIPPETS) + text[at + data.draw(st.integers(0, 12)) :]
+    path = tmp_path_factory.getbasetemp() / "typed.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        assert load_spec(path).name
+    except SpecError as error:
+        assert error.mistakes

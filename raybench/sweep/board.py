@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,12 +18,10 @@ from raybench.sweep.progress import (
     FinalRun,
     final_run,
     finals_wanted,
-    is_exhausted,
     pair_state,
-    search_device_seconds,
-    search_owed,
 )
-from raybench.sweep.scheduler import Curve, stops_early
+from raybench.sweep.scheduler import stops_early
+from raybench.sweep.tally import Tally
 
 USER_FAILURES_END_PAIR = 3
 MIN_PAIR_CONCURRENCY = 8
@@ -54,38 +51,66 @@ class PairBoard:
     def __init__(self, pair: Pair, spec: SweepSpec, rows: Iterable[TrialRow], shape: Shape) -> None:
         self.pair, self.shape = pair, shape
         self._spec, self._metric = spec, spec.search.metric
-        self._rows: dict[TrialKey, TrialRow] = {(pair.id, r.phase, r.number): r for r in rows}
+        self._rows: dict[Phase, dict[int, TrialRow]] = {"search": {}, "final": {}}
+        self._curves: dict[int, list[float]] = {}
+        self._tally = Tally()
+        self._winner: TrialRow | None = None
         self.active: set[TrialKey] = set()
         self.returning: deque[TrialKey] = deque()
         """Trials of an earlier life, or to be retried: resumed before anything new is asked."""
+        for row in rows:
+            self.add(row)
 
     @property
     def rows(self) -> list[TrialRow]:
-        return list(self._rows.values())
+        return [*self._rows["search"].values(), *self._finals]
+
+    @property
+    def _finals(self) -> Iterable[TrialRow]:
+        return self._rows["final"].values()
 
     def row(self, key: TrialKey) -> TrialRow:
-        return self._rows[key]
+        return self._rows[key[1]][key[2]]
+
+    def add(self, row: TrialRow) -> TrialKey:
+        key = (row.pair_id, row.phase, row.number)
+        if row.phase == "search":
+            self._curves[row.number] = [self._height(record) for record in row.epochs]
+        self._put(None, row)
+        return key
+
+    def _put(self, old: TrialRow | None, row: TrialRow) -> None:
+        self._rows[row.phase][row.number] = row
+        self._tally.change(old, row)
+        if row.phase == "search" and row.state == "complete":
+            # The order of winners is total, so the best of all is the best so far or this one.
+            self._winner = select_winner([row, *self._winners()], self._metric)
+
+    def _winners(self) -> list[TrialRow]:
+        """The winner so far, or nobody."""
+        return [] if self._winner is None else [self._winner]
 
     @property
     def asked(self) -> int:
         """Search trials created so far; also the next one's number."""
-        return sum(phase == "search" for _, phase, _ in self._rows)
+        return len(self._rows["search"])
 
     @property
     def exhausted(self) -> bool:
-        return is_exhausted(self.rows, self._spec.budget.device_hours)
+        """Whether the pair's search has spent its device hours."""
+        hours = self._spec.budget.device_hours
+        return hours is not None and self._tally.search_device_seconds >= hours * 3600
 
     @property
     def search_is_over(self) -> bool:
-        return search_owed(self.rows, self.pair.quota, self.exhausted) == 0
-
-    @property
-    def user_failures(self) -> int:
-        return sum(row.end is not None and row.end.failure == "user" for row in self.rows)
+        """Whether no search trial is owed; see ``progress.search_owed``."""
+        if self.exhausted:
+            return self._tally.search_running == 0
+        return self._tally.search_done >= self.pair.quota
 
     @property
     def has_failed(self) -> bool:
-        return self.user_failures >= USER_FAILURES_END_PAIR
+        return self._tally.user_failures >= USER_FAILURES_END_PAIR
 
     def may_search(self) -> bool:
         """Whether a new search trial may be created now."""
@@ -107,97 +132,86 @@ class PairBoard:
 
     def finals_owed(self) -> list[FinalRun]:
         """Finals not created yet, for the winner so far."""
-        wanted = finals_wanted(
-            self.rows, self.pair.final_seeds, self.pair.final_configs, self._metric
-        )
-        have = {final_run(row) for row in self.rows if row.phase == "final"}
-        return [run for run in wanted if run not in have]
+        have = {final_run(row) for row in self._finals}
+        return [run for run in self._finals_wanted() if run not in have]
 
     def finals_open(self) -> int:
         """Finals still to be run or running, for the wall clock's reserve."""
-        wanted = set(
-            finals_wanted(self.rows, self.pair.final_seeds, self.pair.final_configs, self._metric)
-        )
-        done = {
-            final_run(row) for row in self.rows if row.phase == "final" and row.state in TERMINAL
-        }
+        wanted = set(self._finals_wanted())
+        done = {final_run(row) for row in self._finals if row.state in TERMINAL}
         expected = len(self.pair.final_seeds) * len(self.pair.final_configs)
         return len(wanted - done) if wanted else expected
 
+    def _finals_wanted(self) -> tuple[FinalRun, ...]:
+        seeds, configs = self.pair.final_seeds, self.pair.final_configs
+        return finals_wanted(self._winners(), seeds, configs, self._metric)
+
     def params_of(self, source: int) -> Params:
-        return dict(self._rows[(self.pair.id, "search", source)].params)
+        return dict(self._rows["search"][source].params)
 
     def next_number(self, phase: Phase) -> int:
-        return sum(p == phase for _, p, _ in self._rows)
+        return len(self._rows[phase])
 
     def is_wanted(self, key: TrialKey) -> bool:
         """Whether an open trial of an earlier life should still be run."""
-        row = self._rows[key]
+        row = self.row(key)
         if row.phase == "search":
             return not self.exhausted and not self.has_failed
-        wanted = finals_wanted(
-            self.rows, self.pair.final_seeds, self.pair.final_configs, self._metric
-        )
-        return final_run(row) in wanted
-
-    def add(self, row: TrialRow) -> TrialKey:
-        key = (row.pair_id, row.phase, row.number)
-        self._rows[key] = row
-        return key
+        return final_run(row) in self._finals_wanted()
 
     def add_epoch(self, key: TrialKey, record: EpochRecord) -> bool:
         """Whether the epoch is new; one that the ledger already holds is counted once."""
-        row = self._rows[key]
+        row = self.row(key)
         if any(known.epoch == record.epoch for known in row.epochs):
             return False
-        self._rows[key] = replace(row, epochs=(*row.epochs, record))
+        self._put(row, replace(row, epochs=(*row.epochs, record)))
+        if row.phase == "search":
+            self._curves[row.number].append(self._height(record))
         return True
 
     def set_state(self, key: TrialKey, state: TrialState, end: EndRecord | None = None) -> None:
-        row = self._rows[key]
-        self._rows[key] = replace(row, state=state, end=end or row.end)
+        row = self.row(key)
+        self._put(row, replace(row, state=state, end=end or row.end))
 
     def add_failure(self, key: TrialKey, text: str) -> list[str]:
-        row = self._rows[key]
-        self._rows[key] = replace(row, failures=(*row.failures, text))
-        return list(self._rows[key].failures)
+        row = self.row(key)
+        self._put(row, replace(row, failures=(*row.failures, text)))
+        return [*row.failures, text]
 
     def stops_early(self, key: TrialKey) -> bool:
         """The rung rule for a search trial after its latest epoch; the ladder is exempt."""
         if key[2] < len(self.pair.ladder):
             return False
-        curves = {row.number: self._curve(row) for row in self.rows if row.phase == "search"}
-        epochs = int(self._rows[key].params.get("epochs", self._spec.recipe.epochs))
-        return stops_early(self._spec.search.early_stop, curves, key[2], epochs)
+        epochs = int(self.row(key).params.get("epochs", self._spec.recipe.epochs))
+        return stops_early(self._spec.search.early_stop, self._curves, key[2], epochs)
 
-    def _curve(self, row: TrialRow) -> Curve:
+    def _height(self, record: EpochRecord) -> float:
+        """The metric of one epoch, larger is better."""
         sign = -1.0 if is_minimised(self._metric) else 1.0
-        return [sign * r.metrics.get(self._metric, -sign * math.inf) for r in row.epochs]
+        return sign * record.metrics.get(self._metric, -sign * math.inf)
 
     def trial_seconds(self) -> float | None:
         """Mean wall seconds of a whole trial, None before one has completed."""
-        done = [row for row in self.rows if row.state == "complete"]
-        if not done:
+        if not self._tally.complete:
             return None
-        return statistics.fmean(sum(r.duration_s for r in row.epochs) for row in done)
+        return self._tally.complete_seconds / self._tally.complete
 
     def progress(self, deadline: bool) -> PairProgress:
         """Numbers for the live table."""
-        rows = self.rows
-        wanted = finals_wanted(rows, self.pair.final_seeds, self.pair.final_configs, self._metric)
-        winner = select_winner(rows, self._metric)
-        finals = [r for r in rows if r.phase == "final" and final_run(r) in wanted]
+        wanted, tally = self._finals_wanted(), self._tally
+        finals = [row for row in self._finals if final_run(row) in wanted]
+        winner = self._winner
         return PairProgress(
             pair=self.pair,
-            state=pair_state(rows, self.pair.quota, self.exhausted, wanted, deadline),
-            search_done=sum(r.phase == "search" and r.state in TERMINAL for r in rows),
+            state=pair_state(self.rows, self.pair.quota, self.exhausted, wanted, deadline),
+            search_done=tally.search_done,
             quota=self.pair.quota,
-            final_done=sum(r.state in TERMINAL for r in finals),
+            final_done=sum(row.state in TERMINAL for row in finals),
             final_total=len(wanted) or len(self.pair.final_seeds) * len(self.pair.final_configs),
             running=len(self.active),
-            failed=sum(r.state == "failed" for r in rows),
+            failed=tally.failed,
             best=None if winner is None else winner.best_value(self._metric),
-            device_seconds=search_device_seconds(rows),
+            device_seconds=tally.search_device_seconds,
             trial_seconds=self.trial_seconds(),
         )
 

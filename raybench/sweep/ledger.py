@@ -7,6 +7,7 @@ the driver that holds the lease may. ``reader`` reads.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -158,20 +159,15 @@ class Ledger:
         number: int,
         distributions: dict[str, BaseDistribution],
     ) -> Params:
-        sampler = self._sampler(pair, number)
-        # Only documented sampler calls, on a trial that is not stored yet: a kill between
-        # suggesting and storing leaves nothing behind.
-        trial = FrozenTrial(
-            number=number, trial_id=-1, state=TrialState.RUNNING, value=None,
-            datetime_start=None, datetime_complete=None, params={}, distributions={},
-            user_attrs={}, system_attrs={}, intermediate_values={},
-        )  # fmt: skip
-        relative_space = sampler.infer_relative_search_space(study, trial)
-        params = sampler.sample_relative(study, trial, relative_space)
-        for name, distribution in distributions.items():
-            if name not in params:
-                params[name] = sampler.sample_independent(study, trial, name, distribution)
-        return {name: params[name] for name in distributions}
+        """Ask a copy of the study in memory.
+
+        TPE writes to the trial it samples for; on the copy, a kill between suggesting and storing
+        leaves nothing behind, and number and parameters go to the ledger in one transaction.
+        """
+        twin = optuna.create_study(sampler=self._sampler(pair, number), direction=study.direction)
+        for trial in study.get_trials(deepcopy=False):
+            twin.add_trial(_as_running(trial) if trial.state == TrialState.WAITING else trial)
+        return dict(twin.ask(distributions).params)
 
     def _sampler(self, pair: Pair, number: int) -> optuna.samplers.BaseSampler:
         seed = derive_seed(self._spec.seed, "sampler", pair.id, number)
@@ -279,6 +275,13 @@ def _distributions(space: Space) -> dict[str, BaseDistribution]:
         else:
             distributions[name] = FloatDistribution(range_.low, range_.high, log=range_.log)
     return distributions
+
+
+def _as_running(trial: FrozenTrial) -> FrozenTrial:
+    """A drained trial comes back; a copy that is asked must neither hand it out nor forget it."""
+    running = copy.copy(trial)
+    running.state = TrialState.RUNNING
+    return running
 
 
 def _definition(pair: Pair) -> dict[str, Any]:

@@ -35,11 +35,6 @@ def check_everything(
     """
     known = {pair.id: pair.facts for pair in snapshot.pairs}
     mistakes: list[str] = []
-    if plan.spec.recipe.method != "finetune":
-        mistakes.append(
-            f"recipe.method {plan.spec.recipe.method} cannot be run yet, only planned; "
-            "give finetune"
-        )
     tasks: dict[tuple[str, str], Facts] = {}
     for pair in plan.pairs:
         if (pair.dataset.name, pair.subset) not in tasks:
@@ -67,12 +62,12 @@ def _task_facts(plan: Plan, pair: Pair, settings: Settings, mistakes: list[str])
     except DataError as error:
         mistakes += [f"{pair.task}: {mistake}" for mistake in error.mistakes]
         return {}
-    largest = max(
-        [spec.recipe.batch_size, *(int(r.high) for n, r in spec.space.items() if n == "batch_size")]
-    )
-    if spec.recipe.method == "finetune" and largest > len(task.train):
+    key = {"finetune": "batch_size", "knn": "neighbors"}.get(spec.recipe.method)
+    tuned = spec.space.get(key) if key else None
+    largest = int(tuned.high) if tuned else getattr(spec.recipe, key) if key else 0
+    if largest > len(task.train):
         mistakes.append(
-            f"{pair.task}: batch_size {largest} is larger than the training split of "
+            f"{pair.task}: {key} {largest} is larger than the training split of "
             f"{len(task.train)} images; give at most that"
         )
     if spec.search.metric in TWO_CLASS_METRICS and len(task.classes) != 2:

@@ -83,10 +83,12 @@ def open_engine(url: str, create: bool) -> Engine:
         _check_file(path, create)
     engine = _create_engine(url)
     try:
+        if not create or sa.inspect(engine).has_table(meta.name):
+            _check_version(engine, url)  # before anything is written to it
         if create:
+            _use_wal(engine)
             metadata.create_all(engine)
             _stamp(engine)
-        _check_version(engine, url)
     except sa.exc.SQLAlchemyError as error:
         raise HomeError(f"the ledger {_redacted(url)} cannot be opened: {_reason(error)}") from None
     return engine
@@ -108,7 +110,7 @@ def _create_engine(url: str) -> Engine:
 
 
 def _check_file(path: Path, create: bool) -> None:
-    """A SQLite file must be sound before anything is written to it; a new one gets WAL."""
+    """A SQLite file must be sound before anything is written to it."""
     if not path.exists():
         if not create:
             raise HomeError(f"no ledger at {path}; run a sweep first, or give its --home")
@@ -117,13 +119,18 @@ def _check_file(path: Path, create: bool) -> None:
     try:
         with sqlite3.connect(path, timeout=BUSY_TIMEOUT_S) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if create:
-                connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:  # rubbish may stand in SQLite's own words
         raise HomeError(_damaged(path, str(error))) from None
     if verdict != "ok":
         raise HomeError(_damaged(path, verdict))
+
+
+def _use_wal(engine: Engine) -> None:
+    """Readers then never wait for the driver, nor it for them; kept in the file."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
 def _damaged(path: Path, reason: str) -> str:

@@ -169,7 +169,11 @@ class Projection:
         if found is None:
             root = self._artifact_root
             location = None if root is None else (Path(root) / snapshot.sweep).absolute().as_uri()
-            tags = {"raybench.sweep": snapshot.sweep}
+            # The kind makes MLflow's pages open on training runs rather than on its GenAI side.
+            tags = {
+                "raybench.sweep": snapshot.sweep,
+                "mlflow.experimentKind": "custom_model_development",
+            }
             if snapshot.description:
                 tags["mlflow.note.content"] = snapshot.description
             return str(self._client.create_experiment(snapshot.sweep, location, tags))

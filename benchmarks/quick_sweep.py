@@ -1,0 +1,114 @@
+"""Sweeps whose trials train nothing: what searcher, ledger and Tune cost and do by themselves.
+
+Shared by the benchmarks beside it. The trials' records are made up; all the rest is the real thing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raybench.plan import Pair, make_plan
+from raybench.records import EndRecord, EpochRecord, Record, SweepSnapshot
+from raybench.sweep.board import Shape
+from raybench.sweep.lease import acquire
+from raybench.sweep.ledger import Ledger
+from raybench.sweep.reader import SweepReader
+from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher
+from raybench.sweep.tables import open_engine
+from raybench.validate import check_spec
+
+EPOCHS = 2
+
+
+@dataclass
+class QuickSweep:
+    """An open sweep in a folder of its own."""
+
+    searcher: SweepSearcher
+    snapshot: Callable[[], SweepSnapshot]
+
+
+@contextlib.contextmanager
+def open_quick_sweep(
+    data: dict[str, Any], shape_of: Callable[[Pair], Shape], capacity: Capacity
+) -> Iterator[QuickSweep]:
+    """A new ledger and searcher for the sweep file ``data``."""
+    spec = check_spec(data, {}, Path.cwd())
+    plan = make_plan(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'ledger.db'}"
+        engine = open_engine(url, create=True)
+        lease = acquire(engine, spec.name)
+        ledger = Ledger(url, engine, spec, lease)
+        ledger.register(plan)
+        reader = SweepReader(engine, spec.name)
+        searcher = SweepSearcher(
+            plan, ledger, reader.snapshot(), shape_of, lambda: capacity, lambda: math.inf,
+            lambda key: None,
+        )  # fmt: skip
+        yield QuickSweep(searcher, reader.snapshot)
+        lease.release()
+        engine.dispose()
+
+
+def quick_trial(final: bool, seconds: float = 0.0) -> Iterator[Record]:
+    """The records of a trial of ``seconds``; its end tells the process it ran in."""
+    best = {"val/accuracy": 0.5, "val/nll": 0.5}
+    for epoch in range(1, EPOCHS + 1):
+        time.sleep(seconds / EPOCHS)
+        yield EpochRecord(epoch, 0, 0.1, time.time(), 0.001, 1.0, 1, best)
+    test = {"test/accuracy": 0.5} if final else {}
+    facts = {"pid": float(os.getpid())}
+    yield EndRecord("complete", time.time(), best_epoch=1, best=best, test=test, facts=facts)
+
+
+def run_inline(searcher: SweepSearcher, watch: Callable[[], None]) -> None:
+    """Searcher and ledger alone."""
+    while (assignment := searcher.ask()) != FINISHED:
+        assert isinstance(assignment, Assignment)
+        for record in quick_trial(assignment.seed is not None):
+            searcher.receive(assignment.key, [record])
+        watch()
+
+
+def run_on_ray(
+    searcher: SweepSearcher,
+    cpus: int,
+    gpus: int,
+    seconds_of: Callable[[Assignment], float],
+    watch: Callable[[], None],
+) -> None:
+    """Through Tune, with logical CPUs and GPUs and an actor that runs quick trials."""
+    from ray import cloudpickle
+    from raybench.sweep import ray_runner, trainable
+
+    class QuickActor(trainable.TrialActor):  # type: ignore[misc]
+        def _begin(self, config: dict[str, Any]) -> None:
+            self._records = quick_trial(**config["trial"])
+
+    @dataclass
+    class QuickConfig:
+        assignment: Assignment
+
+        def to_dict(self) -> dict[str, Any]:
+            final = self.assignment.seed is not None
+            return {"final": final, "seconds": seconds_of(self.assignment)}
+
+    def wait(thread: threading.Thread) -> None:
+        thread.join(timeout=0.1)
+        watch()
+
+    # Workers cannot import this file: it goes to them as it is.
+    cloudpickle.register_pickle_by_value(__import__(__name__))
+    ray_runner.TrialActor = QuickActor  # type: ignore[attr-defined]
+    with ray_runner.ray_session(None, num_cpus=cpus, num_gpus=gpus):
+        ray_runner.run_on_ray(searcher, QuickConfig, "quick", wait)  # type: ignore[arg-type]

@@ -1,0 +1,131 @@
+"""One live driver per sweep, whatever the clocks say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from raybench.errors import LeaseHeldError
+from raybench.sweep.lease import Lease, LeaseLostError, Owner, acquire, read_holder
+from raybench.sweep.tables import leases, open_engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
+    yield engine
+    engine.dispose()
+
+
+def _pretend_owner(engine: sa.Engine, **changes: object) -> None:
+    """Make the lease look as if somebody else held it."""
+    owner = dataclasses.asdict(Owner.this_process()) | changes
+    with engine.begin() as connection:
+        connection.execute(leases.update().values(owner=json.dumps(owner), released=False))
+
+
+def _fence(lease: Lease, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        lease.fence(connection)
+
+
+def test_attempts_count_up(engine: sa.Engine) -> None:
+    for attempt in (1, 2, 3):
+        lease = acquire(engine, "s")
+        assert lease.attempt == attempt
+        lease.release()
+    assert read_holder(engine, "s") is None
+
+
+def test_second_driver_is_refused_at_once(engine: sa.Engine) -> None:
+    lease = acquire(engine, "s")
+    with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .*kill -INT"):
+        acquire(engine, "s")
+    assert acquire(engine, "another").attempt == 1
+    lease.release()
+
+
+def test_dead_holder_on_this_host_is_taken_over_at_once(engine: sa.Engine) -> None:
+    first = acquire(engine, "s")
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    _pretend_owner(engine, pid=dead.pid)
+    second = acquire(engine, "s", silence_s=1e9)
+    assert second.attempt == 2
+    with pytest.raises(LeaseLostError, match="taken over"):
+        _fence(first, engine)
+    _fence(second, engine)
+    first.release()
+    second.release()
+
+
+def test_a_reused_pid_is_not_mistaken_for_the_holder(engine: sa.Engine) -> None:
+    first = acquire(engine, "s")
+    _pretend_owner(engine, started="1")
+    second = acquire(engine, "s", silence_s=1e9)
+    assert second.attempt == 2
+    first.release()
+    second.release()
+
+
+def test_silent_holder_elsewhere_is_taken_over_after_the_silence(engine: sa.Engine) -> None:
+    first = acquire(engine, "s")
+    first._stop.set()
+    first._thread.join()
+    _pretend_owner(engine, host="elsewhere", boot_id="another")
+    said: list[str] = []
+    second = acquire(engine, "s", said.append, silence_s=0.2)
+    assert second.attempt == 2
+    assert "elsewhere" in said[0]
+    second.release()
+
+
+def test_living_holder_elsewhere_is_respected(engine: sa.Engine) -> None:
+    """Its sequence moves on while it is watched; only that counts, no clock."""
+    first = acquire(engine, "s")
+    _pretend_owner(engine, host="elsewhere", boot_id="another")
+
+    def beat(text: str) -> None:
+        first._beat(released=False)
+
+    with pytest.raises(LeaseHeldError, match="elsewhere"):
+        acquire(engine, "s", beat, silence_s=0.5)
+    first.release()
+
+
+def test_races_have_one_winner(tmp_path: Path) -> None:
+    """Eight processes at once on a fresh file: one lease, seven refusals, no other error."""
+    program = (
+        "import sys\n"
+        "from raybench.errors import LeaseHeldError\n"
+        "from raybench.sweep.lease import acquire\n"
+        "from raybench.sweep.tables import open_engine\n"
+        "engine = open_engine(sys.argv[1], create=True)\n"
+        "try:\n"
+        "    lease = acquire(engine, 's')\n"
+        "except LeaseHeldError:\n"
+        "    print('refused', flush=True)\n"
+        "else:\n"
+        "    print('won', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(8)
+    ]  # fmt: skip
+    said = [d.stdout.readline().strip() for d in drivers if d.stdout is not None]
+    for driver in drivers:
+        driver.communicate("\n", timeout=60)
+    assert sorted(said) == ["refused"] * 7 + ["won"]

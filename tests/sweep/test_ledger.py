@@ -1,0 +1,210 @@
+"""The writer: what it stores is what Optuna says, and a fenced-off one stores nothing."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy as sa
+
+from raybench.errors import HomeError
+from raybench.plan import make_plan
+from raybench.sweep.lease import LeaseLostError, acquire
+from raybench.sweep.ledger import Ledger, study_name
+from raybench.sweep.reader import SweepReader, only_sweep
+from raybench.sweep.searcher import Assignment, Capacity
+from raybench.sweep.tables import leases, open_engine
+from tests.specs import pairs_spec, tiny_spec
+from tests.sweep.simulation import Home, Simulation, complete_record, epoch_record
+
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "waiting": "WAITING"}
+
+
+def test_reader_equals_optuna(tmp_path: Path) -> None:
+    """Bulk SQL against Optuna's own API, on a sweep with every state."""
+    spec = pairs_spec(
+        2, 7, search={"sampler": "tpe", "ladder": 3, "early_stop": "asha"},
+        recipe={"image_size": 32, "batch_size": 64, "epochs": 9},
+    )  # fmt: skip
+    home = Home(tmp_path, spec)
+    rng = random.Random(3)
+    with home.attempt() as searcher:
+        fails = lambda rng: "diverged" if rng.random() < 0.03 else None  # noqa: E731
+        Simulation(searcher, rng, 9, fails).run(60)  # type: ignore[arg-type]
+    with home.attempt() as searcher:
+        searcher.drain()
+    snapshot = home.snapshot()
+    assert {t.state for p in snapshot.pairs for t in p.trials} >= {"complete", "pruned", "running"}
+    storage = optuna.storages.RDBStorage(home.url)
+    for pair in snapshot.pairs:
+        for phase in ("search", "final"):
+            rows = [t for t in pair.trials if t.phase == phase]
+            if not rows:
+                continue
+            name = study_name(spec.name, pair.id, phase)  # type: ignore[arg-type]
+            trials = optuna.load_study(study_name=name, storage=storage).trials
+            assert [t.number for t in trials] == [r.number for r in rows]
+            for trial, row in zip(trials, rows, strict=True):
+                assert trial.params == row.params
+                assert trial.state.name == STATES.get(row.state, "RUNNING")
+                epochs = [k for k in trial.user_attrs if k.startswith("epoch:")]
+                assert len(epochs) == len(row.epochs)
+                if row.state == "complete":
+                    assert trial.value == row.end.best["val/accuracy"]  # type: ignore[union-attr]
+                if row.state == "pruned":
+                    values = {r.epoch: r.metrics["val/accuracy"] for r in row.epochs}
+                    assert trial.intermediate_values == values
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_reader_sees_every_change(tmp_path: Path) -> None:
+    """A reader that keeps what it parsed equals a fresh one after each event."""
+    home = Home(tmp_path, pairs_spec(2, 3))
+    with home.attempt() as searcher:
+        engine = open_engine(home.url, create=False)
+        keeping = SweepReader(engine, "tiny")
+        simulation = Simulation(searcher, random.Random(0), 2)
+        before = dict(keeping.versions())
+        while not simulation.run(1):
+            fresh = SweepReader(engine, "tiny")
+            assert keeping.snapshot().pairs == fresh.snapshot().pairs
+            versions = dict(fresh.versions())
+            changed = {key for key in versions if versions[key] != before.get(key)}
+            assert changed, "a turn changes something"
+            some = fresh.snapshot(changed)
+            assert {t.key for p in some.pairs for t in p.trials} == changed
+            assert [p.state for p in some.pairs] == [p.state for p in fresh.snapshot().pairs]
+            before = versions
+        engine.dispose()
+
+
+def test_ladder_then_sampler(tmp_path: Path) -> None:
+    """All pairs start with the same ladder; later numbers differ; all are reproducible."""
+    spec = pairs_spec(2, 6, search={"sampler": "tpe", "ladder": 3, "early_stop": "none"})
+    found = []
+    for attempt in ("a", "b"):
+        home = Home(tmp_path / attempt, spec)
+        home.folder.mkdir()
+        with home.attempt() as searcher:
+            Simulation(searcher, random.Random(0), 2).run()
+        pairs = home.snapshot().pairs
+        found.append([[t.params["lr"] for t in p.search_trials()] for p in pairs])
+    first, again = found
+    assert first == again
+    assert first[0][:3] == first[1][:3]
+    assert first[0][0] == 1e-3
+    assert first[0][3:] != first[1][3:]
+    assert all(1e-4 <= lr <= 1e-1 for lr in first[0])
+
+
+def test_tpe_models_the_trials_it_has(tmp_path: Path) -> None:
+    """Beyond its startup TPE must look at results: with a clear optimum it goes there."""
+    spec = pairs_spec(1, 24, search={"sampler": "tpe", "ladder": 6, "early_stop": "none"})
+    home = Home(tmp_path, spec, capacity=Capacity(2.0, 0.0))
+    with home.attempt() as searcher:
+        running: list[Assignment] = []
+        while True:
+            while isinstance(assignment := searcher.ask(), Assignment):
+                running.append(assignment)
+            if not running:
+                break
+            ended = running.pop(0)
+            value = 1.0 - abs(math.log10(ended.params["lr"]) + 2.0) / 3.0  # best at 1e-2
+            searcher.receive(ended.key, [epoch_record(1, value)])
+            searcher.receive(ended.key, [complete_record(1, value, ended.key[1] == "final")])
+    (pair,) = home.snapshot().pairs
+    late = [t.params["lr"] for t in pair.search_trials() if t.number >= 12]
+    assert len(late) == 12
+    assert sum(3e-3 < lr < 3e-2 for lr in late) >= 9, late  # a third of the range, by chance 4
+
+
+def test_fence(tmp_path: Path) -> None:
+    """A driver whose lease was taken writes nothing, not even through Optuna."""
+    spec = tiny_spec()
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    engine = open_engine(url, create=True)
+    lease = acquire(engine, spec.name)
+    plan = make_plan(spec)
+    ledger = Ledger(url, engine, spec, lease)
+    ledger.register(plan)
+    (pair,) = plan.pairs
+    ledger.create_search_trial(pair, 0)
+    with engine.begin() as connection:
+        connection.execute(leases.update().values(attempt=2))
+    before = SweepReader(engine, spec.name).snapshot()
+    key = (pair.id, "search", 0)
+    with pytest.raises(LeaseLostError):
+        ledger.write_epoch(key, epoch_record(1, 0.5))
+    with pytest.raises(LeaseLostError):
+        ledger.finish(key, complete_record(1, 0.5), [])
+    with pytest.raises(LeaseLostError):
+        ledger.create_search_trial(pair, 1)
+    with pytest.raises(LeaseLostError):
+        ledger.set_facts(pair.id, {"classes": 3})
+    assert SweepReader(engine, spec.name).snapshot() == before
+    lease.release()
+    engine.dispose()
+
+
+def test_untold_end_is_told_without_running(tmp_path: Path) -> None:
+    """Killed between writing ``end`` and telling Optuna: the next attempt closes the trial."""
+    home = Home(tmp_path, pairs_spec(1, 1, final={"seeds": [0]}))
+    with home.attempt() as searcher:
+        assignment = searcher.ask()
+        assert isinstance(assignment, Assignment)
+        searcher.receive(assignment.key, [epoch_record(1, 0.5)])
+        ledger = searcher._ledger
+        trial_id = ledger._trial_id(assignment.key)
+        from raybench.records import to_dict
+
+        ledger._storage.set_trial_user_attr(trial_id, "end", to_dict(complete_record(1, 0.5)))
+    with home.attempt() as searcher:
+        following = searcher.ask()
+        assert isinstance(following, Assignment)
+        assert following.key[1] == "final"
+
+
+def test_sweeps_with_alike_names_do_not_mix(tmp_path: Path) -> None:
+    """``_`` is a wildcard in SQL's LIKE."""
+    for name in ("a_b", "axb"):
+        home = Home(tmp_path, tiny_spec(name=name))
+        with home.attempt() as searcher:
+            Simulation(searcher, random.Random(0), 2).run()
+    engine = open_engine(home.url, create=False)
+    for name in ("a_b", "axb"):
+        assert len(SweepReader(engine, only_sweep(engine, name)).versions()) == 4
+    engine.dispose()
+
+
+def test_a_pair_that_left_the_file_is_kept(tmp_path: Path) -> None:
+    with Home(tmp_path, pairs_spec(2, 1)).attempt() as searcher:
+        Simulation(searcher, random.Random(0), 2).run()
+    home = Home(tmp_path, pairs_spec(1, 1))
+    with home.attempt():
+        pass
+    assert [p.current for p in home.snapshot().pairs] == [True, False]
+    assert all(len(p.trials) == 3 for p in home.snapshot().pairs)
+
+
+def test_damaged_and_foreign_ledgers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    with pytest.raises(HomeError, match="no ledger at"):
+        open_engine(url, create=False)
+    path.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    before = path.read_bytes()
+    with pytest.raises(HomeError, match="damaged"):
+        open_engine(url, create=True)
+    assert path.read_bytes() == before
+    path.unlink()
+    open_engine(url, create=True).dispose()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE raybench_meta SET value='99' WHERE key='schema'"))
+    engine.dispose()
+    with pytest.raises(HomeError, match=r"schema 99, this version reads 1"):
+        open_engine(url, create=True)

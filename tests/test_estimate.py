@@ -1,0 +1,73 @@
+"""What a plan says of its cost: exact counts, and seconds only where the home has measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from raybench.estimate import estimate_plan
+from raybench.plan_table import plan_table
+from raybench.report.tables import to_text
+from raybench.settings import resolve_settings
+from tests.specs import tiny_spec
+
+KEYS = {"id", "backbone", "dataset", "subset", "search_trials", "final_trials", "epochs",
+        "train_images", "test_images", "device_hours", "checkpoint_gb"}  # fmt: skip
+
+
+@pytest.fixture
+def nothing_measured(tmp_path):
+    return resolve_settings(tmp_path / "none", {})
+
+
+def test_trials_and_epochs_are_counted(nothing_measured):
+    spec = tiny_spec(budget={"trials": 3}, final={"seeds": [0, 1], "configs": ["tuned", "default"]})
+    (pair,) = estimate_plan(spec, nothing_measured).pairs
+    assert (pair.search_trials, pair.final_trials, pair.epochs) == (3, 4, (3 + 4) * 2)
+
+
+def test_what_is_not_known_is_not_made_up(nothing_measured):
+    estimate = estimate_plan(tiny_spec(), nothing_measured, usd_per_hour=2.0)
+    assert estimate.device_hours is None and estimate.usd is None and estimate.unknown_pairs == 1
+    assert "unknown; nothing comparable has run" in to_text(plan_table(estimate))
+
+
+@pytest.mark.parametrize(
+    ("subset", "images"), [("full", 1077), ("10%", 108), ("5-shot", 50), ("0.1%", 10)]
+)
+def test_images_of_a_subset(nothing_measured, subset, images):
+    (pair,) = estimate_plan(tiny_spec(subsets=[subset]), nothing_measured).pairs
+    assert pair.train_images == pytest.approx(images, abs=5)
+
+
+def test_small_tests_are_said_to_be_blunt(nothing_measured):
+    estimate = estimate_plan(tiny_spec(), nothing_measured)
+    images, half = estimate.small_tests()["digits"]
+    assert images < 400 and 0.02 < half < 0.05
+    assert "smaller gaps are no evidence" in " ".join(to_text(plan_table(estimate)).split())
+
+
+def test_json_has_the_contracts_keys(nothing_measured):
+    found = json.loads(json.dumps(estimate_plan(tiny_spec(), nothing_measured).as_json()))
+    assert {"sweep", "trials", "quota", "resources", "device_hours", "usd", "pairs"} <= set(found)
+    assert set(found["pairs"][0]) == KEYS
+    assert found["trials"] == {"search": 2, "final": 2}
+
+
+def test_seconds_come_from_what_the_home_has_measured(finished_home):
+    settings = resolve_settings(finished_home, {})
+    estimate = estimate_plan(tiny_spec(), settings, usd_per_hour=3.0)
+    (pair,) = estimate.pairs
+    assert pair.device_hours is not None and 0 < pair.device_hours < 0.1
+    assert estimate.usd == pytest.approx(3.0 * pair.device_hours)
+    assert pair.checkpoint_gb is not None and pair.checkpoint_gb > 0
+    double = estimate_plan(tiny_spec(budget={"trials": 6}), settings).pairs[0]
+    assert double.device_hours == pytest.approx(2 * pair.device_hours)
+    other_size = tiny_spec(recipe={"image_size": 64, "epochs": 2, "batch_size": 64})
+    assert estimate_plan(other_size, settings).device_hours is None
+
+
+def test_a_damaged_ledger_does_not_hinder_a_plan(tmp_path):
+    (tmp_path / "ledger.db").write_bytes(b"rubbish" * 1000)
+    assert estimate_plan(tiny_spec(), resolve_settings(tmp_path, {})).device_hours is None
