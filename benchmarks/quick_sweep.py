@@ -89,6 +89,7 @@ def run_on_ray(
 ) -> None:
     """Through Tune, with logical CPUs and GPUs and an actor that runs quick trials."""
     from ray import cloudpickle
+
     from raybench.sweep import ray_runner, trainable
 
     class QuickActor(trainable.TrialActor):  # type: ignore[misc]

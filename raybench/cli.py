@@ -255,8 +255,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
         _print_json([finding.as_json() for finding in findings])
     else:
         for finding in findings:
-            print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject:<10} {finding.text}")
-    return 0 if all(finding.ok for finding in findings) else 3
+            mark = "ok " if finding.ok else "BAD" if finding.essential else "no "
+            print(f"{mark} {finding.subject:<10} {finding.text}")
+    return 0 if all(finding.ok or not finding.essential for finding in findings) else 3
 
 
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

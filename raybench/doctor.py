@@ -21,11 +21,16 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``text`` says what was found and, where it is bad, what to do."""
+    """One thing looked at; ``text`` says what was found and, where it is bad, what to do.
+
+    ``essential``: no sweep runs without it. The hub is not (weights may be local or random), nor
+    is the tracking store (``sync`` catches up).
+    """
 
     subject: str
     ok: bool
     text: str
+    essential: bool = True
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -122,7 +127,7 @@ def _tracking(settings: Settings) -> Finding:
     except Exception as error:  # noqa: BLE001 - MLflow raises what its backends raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         text = f"{uri}: {redact(first)}; sweeps still run, 'raybench sync' catches up later"
-        return Finding("tracking", False, text)
+        return Finding("tracking", False, text, essential=False)
     return Finding("tracking", True, uri)
 
 
@@ -137,7 +142,7 @@ def _hub(settings: Settings) -> Finding:
     text = (
         f"{endpoint} does not answer; give weights as local files, or set HF_ENDPOINT to a mirror"
     )
-    return Finding("hub", False, text)
+    return Finding("hub", False, text, essential=False)
 
 
 def _reachable(host: str, port: int) -> bool:

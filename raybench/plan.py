@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,8 @@ def pair_id(spec: SweepSpec, backbone: BackboneSpec, dataset: DatasetSpec, subse
 def _backbone_identity(backbone: BackboneSpec) -> dict[str, Any]:
     """The weights by tag or by content, wherever and however the file names them."""
     library, model, tag = split_name(backbone.name)
+    if library == "python":
+        tag = _source_sha256(backbone.name.split(":")[1])
     tags = load_index().get(library, {}).get(model, ())
     weights = backbone.weights
     if is_weights_file(weights) and Path(weights).is_file():
@@ -155,6 +158,20 @@ def _backbone_identity(backbone: BackboneSpec) -> dict[str, Any]:
         "weights": weights,
         "kwargs": backbone.kwargs,
     }
+
+
+def _source_sha256(module: str) -> str:
+    """Digest of the user's module, so that a mended function makes a new pair; empty if not found.
+
+    Only that file: what it imports is not looked at.
+    """
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    here = Path(*module.split(".")).with_suffix(".py")
+    source = Path(found.origin) if found is not None and found.origin else here
+    return hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
 
 
 @lru_cache(maxsize=1024)

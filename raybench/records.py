@@ -1,8 +1,8 @@
 """What trials report and what the ledger returns: frozen, typed values, shared by every layer.
 
 A trial yields one ``EpochRecord`` per epoch and one ``EndRecord`` at the end. The ledger stores
-them as JSON and hands back ``SweepSnapshot`` > ``PairRow`` > ``TrialRow``. Nothing here imports torch,
-ray, optuna or mlflow.
+them as JSON and hands back ``SweepSnapshot`` > ``PairRow`` > ``TrialRow``. Nothing here imports
+torch, ray, optuna or mlflow.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +207,15 @@ def test_ids_can_stand_in_paths_and_study_names():
     (pair_id,) = ids(tiny_spec(backbones=[{"name": name, "weights": "none"}], subsets=["5-shot"]))
     assert pair_id.startswith("make-digits-5_shot-")
     assert "/" not in pair_id and len(pair_id) < 160
+
+
+def test_a_mended_function_makes_a_new_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = tiny_spec(backbones=[{"name": "python:my_models:f", "weights": "none"}])
+    ids = []
+    for text in ("def f(): ...", "def f(): ...", "def f(): ...  # mended"):
+        (tmp_path / "my_models.py").write_text(text)
+        ids.append(make_plan(spec).pairs[0].id)
+    assert ids[0] == ids[1] != ids[2]

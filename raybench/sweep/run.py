@@ -6,13 +6,11 @@ import logging
 import math
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -20,21 +18,20 @@ import sqlalchemy as sa
 
 from raybench.plan import Pair, Plan, make_plan
 from raybench.records import SweepSnapshot
-from raybench.settings import Settings, create_home
+from raybench.settings import Settings
 from raybench.spec import SweepSpec
 from raybench.sweep.board import Shape
 from raybench.sweep.configure import checkpoint_folder, trial_config
 from raybench.sweep.device import check_device, inline_gpus, trial_device
+from raybench.sweep.home import open_home
 from raybench.sweep.lease import Lease, acquire
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.preflight import check_everything
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import Assignment, Capacity, SweepSearcher
-from raybench.sweep.tables import open_engine
 from raybench.trial.config import TrialConfig
 
 logger = logging.getLogger(__name__)
-BACKUPS_KEPT = 5
 FLUSH_S = 120.0
 DRAINED_FLUSH_S = 5.0
 
@@ -135,13 +132,9 @@ def run_sweep(
     plan = make_plan(spec)
     with ExitStack() as stack:
         drain = stack.enter_context(_drain_on_signals())
-        _announce_home(settings, spec.name, observer)
-        create_home(settings)
-        engine = open_engine(settings.ledger_url, create=True)
-        stack.callback(engine.dispose)
+        engine = stack.enter_context(open_home(settings, spec.name, observer.message))
         lease = acquire(engine, spec.name, observer.message)
         stack.callback(lease.release)
-        _back_up(settings)
         check_device(spec)
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
         snapshot = _register(plan, settings, engine, ledger, observer)
@@ -289,50 +282,3 @@ def _drain_on_signals() -> Iterator[_Drain]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _announce_home(settings: Settings, sweep: str, observer: Observer) -> None:
-    path = settings.ledger_file
-    if path is None or path.exists():
-        return
-    observer.message(f"new home: {settings.home}")
-    for other in _nearby_homes(settings.home):
-        if _holds(other / "ledger.db", sweep):
-            observer.message(f"  another home holds sweep '{sweep}': --home {other}")
-
-
-def _nearby_homes(home: Path) -> list[Path]:
-    """Folders with a ledger beside this home, in the working folder and in its parents."""
-    folders = {home.parent, Path.cwd(), *list(Path.cwd().parents)[:2]}
-    ledgers = {path.parent for folder in folders for path in folder.glob("*/ledger.db")}
-    return sorted(ledgers - {home})
-
-
-def _holds(ledger: Path, sweep: str) -> bool:
-    try:
-        with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
-            query = "SELECT 1 FROM raybench_sweeps WHERE sweep = ?"
-            return connection.execute(query, (sweep,)).fetchone() is not None
-    except sqlite3.Error:
-        return False  # no ledger of ours; nothing to point at
-
-
-def _back_up(settings: Settings) -> None:
-    """A dated copy of a SQLite ledger at each start; the newest five are kept."""
-    path = settings.ledger_file
-    if path is None:
-        return
-    folder = settings.home / "backups"
-    folder.mkdir(exist_ok=True)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = folder / f"ledger-{stamp}.db"
-    aside = target.with_suffix(".tmp")
-    source, copy = sqlite3.connect(path), sqlite3.connect(aside)
-    try:
-        source.backup(copy)
-    finally:
-        source.close()
-        copy.close()
-    aside.replace(target)
-    for old in sorted(folder.glob("ledger-*.db"))[:-BACKUPS_KEPT]:
-        old.unlink()

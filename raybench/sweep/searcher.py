@@ -191,8 +191,9 @@ class SweepSearcher:
     def _search_order(self, board: PairBoard, least: int) -> tuple[int, bool, bool, float, int]:
         """The pair that holds the fewest slots; then the least served; then the longest.
 
-        Slots come first, so that a pair whose trials are slow cannot hold them all. An actor can only be reused by an equal shape, and a new one costs seconds (it imports
-        torch), so a slot stays with its shape for up to a quarter of the quota.
+        Slots come first, so that a pair whose trials are slow cannot hold them all. An actor can
+        only be reused by an equal shape, and a new one costs seconds (it imports torch), so a slot
+        stays with its shape for up to a quarter of the quota.
         """
         window = max(1, board.pair.quota // 4)
         seconds = board.trial_seconds()

@@ -1,0 +1,88 @@
+"""A home as a run finds and leaves it: announced when new, backed up when not, never half-made."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from raybench.errors import UserInputError
+from raybench.settings import Settings, create_home
+from raybench.sweep.tables import open_engine
+
+BACKUPS_KEPT = 5
+
+
+@contextmanager
+def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> Iterator[sa.Engine]:
+    """The home's ledger, for one run.
+
+    A new home says where it is and names nearby ones that hold this sweep; an old one gets a dated
+    copy of its ledger. When the user's input is refused, a new ledger is taken away again.
+
+    Raises:
+        HomeError: not writable, damaged, or of another version.
+    """
+    path = settings.ledger_file
+    is_new = path is not None and not path.exists()
+    if is_new:
+        tell(f"new home: {settings.home}")
+        for other in _nearby_homes(settings.home):
+            if _holds(other / "ledger.db", sweep):
+                tell(f"  another home holds sweep '{sweep}': --home {other}")
+    create_home(settings)
+    engine = open_engine(settings.ledger_url, create=True)
+    try:
+        if path is not None and not is_new:
+            _back_up(path, settings.home / "backups")
+        yield engine
+    except UserInputError:
+        engine.dispose()
+        if is_new and path is not None:
+            _remove_ledger(path)
+        raise
+    finally:
+        engine.dispose()
+
+
+def _remove_ledger(path: Path) -> None:
+    """Only what this run has made; decoded images stay, they are not wrong."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _nearby_homes(home: Path) -> list[Path]:
+    """Folders with a ledger beside this home, in the working folder and in its parents."""
+    folders = {home.parent, Path.cwd(), *list(Path.cwd().parents)[:2]}
+    ledgers = {path.parent for folder in folders for path in folder.glob("*/ledger.db")}
+    return sorted(ledgers - {home})
+
+
+def _holds(ledger: Path, sweep: str) -> bool:
+    try:
+        with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
+            query = "SELECT 1 FROM raybench_sweeps WHERE sweep = ?"
+            return connection.execute(query, (sweep,)).fetchone() is not None
+    except sqlite3.Error:
+        return False  # no ledger of ours; nothing to point at
+
+
+def _back_up(path: Path, folder: Path) -> None:
+    """A dated copy of a SQLite ledger at each start; the newest five are kept."""
+    folder.mkdir(exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = folder / f"ledger-{stamp}.db"
+    aside = target.with_suffix(".tmp")
+    source, copy = sqlite3.connect(path), sqlite3.connect(aside)
+    try:
+        source.backup(copy)
+    finally:
+        source.close()
+        copy.close()
+    aside.replace(target)
+    for old in sorted(folder.glob("ledger-*.db"))[:-BACKUPS_KEPT]:
+        old.unlink()
