@@ -50,7 +50,25 @@ def connect(tracking_uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    prefix = "sqlite:///"
+    if tracking_uri.startswith(prefix) and not Path(tracking_uri[len(prefix) :]).exists():
+        _create_store(Path(tracking_uri[len(prefix) :]))
     return MlflowClient(tracking_uri)
+
+
+def _create_store(path: Path) -> None:
+    """Make an empty SQLite store aside and rename it.
+
+    MLflow creates some fifty tables in many transactions, which takes seconds. Killed in between,
+    it leaves a file that it refuses from then on ("table already exists").
+    """
+    from mlflow import MlflowClient
+
+    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+    aside.replace(path)
 
 
 def prepare_environment() -> None:

@@ -1,8 +1,8 @@
-"""SIGKILL the driver at random points, run the same command again: the table is the unbroken one.
+"""SIGKILL the driver at random points, run the command again: the table is the unbroken one.
 
-Real processes, real signals. With ``sampler: none`` and ``early_stop: none`` the whole table (times,
-rates, attempts aside) must be bit-identical; MLflow must hold one run per trial, one point per
-metric and step.
+Real processes, real signals. With ``sampler: none`` and ``early_stop: none`` the whole table
+(times, rates, attempts aside) must be bit-identical; MLflow must hold one run per trial and one
+point per metric and step.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def assert_sound(home: Path, unbroken: SweepSnapshot) -> None:
 
 def mlflow_points(home: Path) -> tuple[Counter[str], int]:
     """Runs per trial tag, and the number of repeated (run, metric, step) points."""
-    from mlflow import MlflowClient
+    from raybench.tracking.client import connect
 
-    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    client = connect(f"sqlite:///{home / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "killed"]
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     tagged = [run for run in runs if "raybench.trial" in run.data.tags]

@@ -96,9 +96,9 @@ def test_slow_pair_does_not_hold_up_another(tmp_path: Path) -> None:
     with home.attempt() as searcher:
         slow, quick = list(searcher.boards)
         for _ in range(100):
-            while isinstance(assignment := searcher.ask(), Assignment):
+            while isinstance(searcher.ask(), Assignment):
                 pass
-            ready = [key for key in searcher.boards[quick].active]
+            ready = list(searcher.boards[quick].active)
             if not ready:
                 break
             for key in ready:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from raybench.tracking.client import prepare_environment, redact
+from raybench.tracking.client import connect, prepare_environment, redact
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,23 @@ def test_what_the_driver_imports_leaves_mlflow_out() -> None:
         "sys.exit(any(name in sys.modules for name in ('mlflow', 'torch', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_killed_while_the_store_is_made(tmp_path: Path) -> None:
+    """Whatever moment MLflow's first migration is killed at, the next start works."""
+    database = tmp_path / "mlflow.db"
+    program = (
+        "import sys; from raybench.tracking.client import connect\n"
+        "import mlflow; print('imported', flush=True)\n"
+        "connect(sys.argv[1]).search_experiments()\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, f"sqlite:///{database}"]
+    for pause_s in (0.1, 0.5, 1.0):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(pause_s)
+        process.kill()
+        process.communicate()
+    assert len(connect(f"sqlite:///{database}").search_experiments()) == 1
