@@ -1,8 +1,8 @@
 """Claim: 48 short trials of four resource shapes start at most 12 actors.
 
-An actor can be reused only by a trial that asks for the same resources, and a new one costs a fresh
-Python that imports torch. Four pairs hold a whole, a half, a quarter and an eighth of a logical GPU;
-the baseline is one process per trial. The trials only sleep, so no GPU is needed.
+An actor can be reused only by a trial that asks for the same resources, and a new one costs a
+fresh Python that imports torch. Four pairs hold a whole, a half, a quarter and an eighth of a
+logical GPU; the baseline is one process per trial. The trials only sleep, so no GPU is needed.
 
     python benchmarks/actor_reuse.py [--cpus 4] [--gpus 2] [--seconds 0.2]
 """
@@ -68,8 +68,8 @@ def main() -> None:
     options = parser.parse_args()
     trials, actors = count_actors(options.cpus, options.gpus, options.seconds)
     sys.stdout.write(
-        f"{trials} trials of {len(SHARES)} shapes on {options.cpus} CPUs and {options.gpus} logical "
-        f"GPUs ran in {actors} actors (claim: at most 12; one each would be {trials})\n"
+        f"{trials} trials of {len(SHARES)} shapes on {options.cpus} CPUs and {options.gpus} "
+        f"logical GPUs ran in {actors} actors (claim: at most 12; one each would be {trials})\n"
     )
 
 

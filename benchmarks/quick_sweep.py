@@ -71,13 +71,15 @@ def quick_trial(final: bool, seconds: float = 0.0) -> Iterator[Record]:
     yield EndRecord("complete", time.time(), best_epoch=1, best=best, test=test, facts=facts)
 
 
-def run_inline(searcher: SweepSearcher, watch: Callable[[], None]) -> None:
-    """Searcher and ledger alone."""
+def run_inline(searcher: SweepSearcher, on_done: Callable[[int], None]) -> None:
+    """Searcher and ledger alone; ``on_done`` hears how many trials have ended."""
+    done = 0
     while (assignment := searcher.ask()) != FINISHED:
         assert isinstance(assignment, Assignment)
         for record in quick_trial(assignment.seed is not None):
             searcher.receive(assignment.key, [record])
-        watch()
+        done += 1
+        on_done(done)
 
 
 def run_on_ray(

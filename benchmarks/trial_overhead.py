@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -239,94 +239,47 @@ def say(text: str) -> None:
 # -- flat ----------------------------------------------------------------------------------------
 
 
-def quick_trial(final: bool) -> Iterator[Any]:
-    """The records of a trial, without the trial."""
-    from raybench.records import EndRecord, EpochRecord
-
-    best = {"val/accuracy": 0.5, "val/nll": 0.5}
-    for epoch in range(1, EPOCHS + 1):
-        yield EpochRecord(epoch, 0, 0.1, time.time(), 0.001, 1.0, 1, best)
-    test = {"test/accuracy": 0.5} if final else {}
-    yield EndRecord("complete", time.time(), best_epoch=1, best=best, test=test)
-
-
-def run_flat(trials: int, inline: bool, slots: int) -> None:
-    """Prints wall milliseconds per trial for each hundred of ``trials``."""
-    from raybench.plan import make_plan
-    from raybench.sweep.board import Shape
-    from raybench.sweep.lease import acquire
-    from raybench.sweep.ledger import Ledger
-    from raybench.sweep.reader import SweepReader
-    from raybench.sweep.searcher import Capacity, SweepSearcher
-    from raybench.sweep.tables import open_engine
-    from raybench.validate import check_spec
-
-    spec = check_spec(sweep_data(FLAT_PAIRS, trials // FLAT_PAIRS), {}, Path.cwd())
-    plan = make_plan(spec)
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder) / 'ledger.db'}"
-        engine = open_engine(url, create=True)
-        lease = acquire(engine, spec.name)
-        ledger = Ledger(url, engine, spec, lease)
-        ledger.register(plan)
-        searcher = SweepSearcher(
-            plan, ledger, SweepReader(engine, spec.name).snapshot(), lambda pair: Shape(1.0, 0.0),
-            lambda: Capacity(float(slots), 0.0), lambda: float("inf"), lambda key: None,
-        )  # fmt: skip
-        drive_inline(searcher, Clock()) if inline else drive_on_ray(searcher, Clock(), slots)
-        lease.release()
-        engine.dispose()
-
-
 class Clock:
-    """Prints the time of each hundred of trials that have ended."""
+    """Prints what each hundred of trials cost; the start of the first is not in it."""
 
     def __init__(self) -> None:
-        self._done, self._since = 0, time.perf_counter()
+        self._done = 0
+        self._wall_s = self._cpu_s = 0.0
 
     def tick(self, done: int) -> None:
         """``done`` trials have ended by now."""
-        if done // 100 > self._done // 100:
-            now = time.perf_counter()
-            say(f"{done:6d}  {(now - self._since) / (done - self._done) * 1000:7.1f} ms a trial")
-            self._done, self._since = done, now
+        if done == 0 or (self._done and done // 100 == self._done // 100):
+            return
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        if self._done:
+            each = 1000 / (done - self._done)
+            say(
+                f"{done:6d}  {(wall_s - self._wall_s) * each:6.1f} ms a trial, "
+                f"{(cpu_s - self._cpu_s) * each:6.1f} ms of them the driver's processor time"
+            )
+        self._done, self._wall_s, self._cpu_s = done, wall_s, cpu_s
 
 
-def drive_inline(searcher: Any, clock: Clock) -> None:
-    """Without Ray: searcher and ledger alone."""
-    from raybench.sweep.searcher import FINISHED
+def run_flat(trials: int, inline: bool, slots: int) -> None:
+    """N trials that train nothing, with all that surrounds them."""
+    import quick_sweep
 
-    done = 0
-    while (assignment := searcher.ask()) != FINISHED:
-        for record in quick_trial(assignment.seed is not None):
-            searcher.receive(assignment.key, [record])
-        done += 1
-        clock.tick(done)
+    from raybench.sweep.board import Shape
+    from raybench.sweep.searcher import Capacity
 
+    clock, data = Clock(), sweep_data(FLAT_PAIRS, trials // FLAT_PAIRS)
+    capacity = Capacity(float(slots), 0.0)
+    with quick_sweep.open_quick_sweep(data, lambda pair: Shape(1.0, 0.0), capacity) as sweep:
 
-def drive_on_ray(searcher: Any, clock: Clock, slots: int) -> None:
-    """Through Tune, with an actor that runs quick trials."""
-    from raybench.sweep import ray_runner
+        def watch() -> None:
+            lines = sweep.searcher.progress()
+            clock.tick(sum(line.search_done + line.final_done for line in lines))
 
-    class QuickActor(ray_runner.TrialActor):
-        def _begin(self, config: dict[str, Any]) -> None:
-            self._records = quick_trial(config["trial"]["final"])
-
-    class QuickConfig:
-        def __init__(self, assignment: Any) -> None:
-            self._final = assignment.seed is not None
-
-        def to_dict(self) -> dict[str, bool]:
-            return {"final": self._final}
-
-    def wait(thread: Any) -> None:
-        thread.join(timeout=0.25)
-        lines = searcher.progress()
-        clock.tick(sum(line.search_done + line.final_done for line in lines))
-
-    ray_runner.TrialActor = QuickActor  # type: ignore[misc]
-    with ray_runner.ray_session(None, num_cpus=slots):
-        ray_runner.run_on_ray(searcher, QuickConfig, "flat", wait)  # type: ignore[arg-type]
+        say(f"{trials} trials of {FLAT_PAIRS} pairs, {slots} at once, {versions()}")
+        if inline:
+            quick_sweep.run_inline(sweep.searcher, clock.tick)
+        else:
+            quick_sweep.run_on_ray(sweep.searcher, slots, 0, lambda assignment: 0.0, watch)
 
 
 def main() -> None:

@@ -165,8 +165,8 @@ class Ledger:
         leaves nothing behind, and number and parameters go to the ledger in one transaction.
         """
         twin = optuna.create_study(sampler=self._sampler(pair, number), direction=study.direction)
-        for trial in study.get_trials(deepcopy=False):
-            twin.add_trial(_as_running(trial) if trial.state == TrialState.WAITING else trial)
+        if self._spec.search.sampler != "random":
+            twin.add_trials(_for_sampler(t) for t in study.get_trials(deepcopy=False))
         return dict(twin.ask(distributions).params)
 
     def _sampler(self, pair: Pair, number: int) -> optuna.samplers.BaseSampler:
@@ -277,11 +277,16 @@ def _distributions(space: Space) -> dict[str, BaseDistribution]:
     return distributions
 
 
-def _as_running(trial: FrozenTrial) -> FrozenTrial:
-    """A drained trial comes back; a copy that is asked must neither hand it out nor forget it."""
-    running = copy.copy(trial)
-    running.state = TrialState.RUNNING
-    return running
+def _for_sampler(trial: FrozenTrial) -> FrozenTrial:
+    """A copy without records, which the sampler does not read and Optuna would copy deeply.
+
+    A drained trial comes back: the study that is asked must neither hand it out nor forget it.
+    """
+    lean = copy.copy(trial)
+    lean.user_attrs = {}
+    if lean.state == TrialState.WAITING:
+        lean.state = TrialState.RUNNING
+    return lean
 
 
 def _definition(pair: Pair) -> dict[str, Any]:

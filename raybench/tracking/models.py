@@ -81,7 +81,7 @@ def export_winner(
     assert trial.end is not None
     kind = trial.end.facts.get("weights", "network")
     if kind != "network":
-        _logger.warning("no model is logged for %s: its weights file is a %s", pair.id, kind)
+        _logger.info("no model is logged for %s: its weights file holds only the %s", pair.id, kind)
         return None
     config = _serving_config(snapshot.spec, pair)
     weights = _intact_weights(trial, checkpoint_root)

@@ -71,3 +71,13 @@ class _Hungry(TinyNet):
 
 def hungry(classes: int, image_size: int) -> nn.Module:
     return _Hungry(classes)
+
+
+class _Activated(TinyNet):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+def activated(classes: int, image_size: int) -> nn.Module:
+    """Its last layer is not the end of it, as in SqueezeNet."""
+    return _Activated(classes)

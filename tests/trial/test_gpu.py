@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from tests.trial.conftest import RICH, MakeConfig, run, stop_at
+from tests.trial.conftest import RICH, MakeConfig, run, stop_at, timeless
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +38,8 @@ def test_interrupted_and_resumed(make_config: MakeConfig) -> None:
     again = make_config(folder="broken", config=CUDA, **RICH)
     first, end = run(again, stop_at(9))
     assert end.state == "interrupted"
-    rest, end = run(make_config(folder="broken", config=CUDA | {"attempt": 2, "known_epochs": len(first)}, **RICH))  # fmt: skip
+    second = CUDA | {"attempt": 2, "known_epochs": len(first)}
+    rest, end = run(make_config(folder="broken", config=second, **RICH))
     assert end.state == "complete", end.reason
     losses = [record.metrics["train/loss"] for record in first + rest]
     assert losses == pytest.approx([r.metrics["train/loss"] for r in whole], rel=0.05)
@@ -60,3 +63,18 @@ def test_final_trial_reads_the_test_split(make_config: MakeConfig) -> None:
     _, end = run(make_config(config=CUDA | {"phase": "final", "read_test": True}))
     assert end.test["test/accuracy"] >= 0
     assert end.predictions_sha256 is not None
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "knn"])
+def test_a_probe_is_deterministic_and_agrees_with_the_cpus(
+    make_config: MakeConfig, tmp_path: Path, method: str
+) -> None:
+    backbone = {"backbone": {"name": "timm:test_resnet", "weights": "none"}, "read_test": True}
+    keys = {"method": method, "precision": "fp32", "l2": 0.1}
+    (record,), end = run(make_config(folder="a", config=backbone | CUDA, **keys))
+    other = {"cache_dir": str(tmp_path / "other")}
+    (again,), same = run(make_config(folder="b", config=backbone | CUDA | other, **keys))
+    assert timeless([record]) == timeless([again])
+    assert (end.weights_sha256, end.test) == (same.weights_sha256, same.test)
+    (cpus,), _ = run(make_config(folder="c", config=backbone, **keys))
+    assert record.metrics["val/nll"] == pytest.approx(cpus.metrics["val/nll"], rel=0.05)

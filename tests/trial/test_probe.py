@@ -36,13 +36,12 @@ def weights_of(config: TrialConfig, end: Any) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_records_of_a_search_trial(make_config: MakeConfig, method: str) -> None:
-    config = make_config(method=method, epochs=20, config=RESNET)
+    config = make_config(method=method, epochs=20)
     (record,), end = run(config)
     assert (record.epoch, record.stage, record.lr) == (1, 0, 0.0)
     assert {"train/loss", "train/accuracy", "val/accuracy", "val/nll", "val/loss"} <= set(
         record.metrics
     )
-    assert record.metrics["val/accuracy"] > 0.3  # of ten classes, on random features
     assert record.duration_s == pytest.approx(
         sum(record.metrics[f"perf/{part}_s"] for part in ("feature", "fit", "val"))
     )
@@ -77,9 +76,9 @@ def test_the_probe_equals_scikit_learns_on_the_cached_features(
 def test_two_runs_are_bit_identical(
     make_config: MakeConfig, method: str, tmp_path: Path, digits: Task
 ) -> None:
-    first = make_config(folder="a", method=method, config=RESNET | FINAL)
+    first = make_config(folder="a", method=method, config=FINAL)
     second = make_config(
-        folder="b", method=method, config=RESNET | FINAL | {"cache_dir": str(tmp_path / "other")}
+        folder="b", method=method, config=FINAL | {"cache_dir": str(tmp_path / "other")}
     )
     records, end = run(first)
     torch.rand(3)
@@ -94,17 +93,17 @@ def test_two_runs_are_bit_identical(
 def test_a_tuned_probe_makes_one_forward_pass(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first,), _ = run(make_config(folder="0", method="linear_probe", config=RESNET))
+    (first,), _ = run(make_config(folder="0", method="linear_probe"))
 
     def refuse(*_: Any) -> None:
         raise AssertionError("a second pass")
 
     monkeypatch.setattr(features, "extract", refuse)
-    (second,), end = run(make_config(folder="1", method="linear_probe", l2=1.0, config=RESNET))
+    (second,), end = run(make_config(folder="1", method="linear_probe", l2=1.0))
     assert end.state == "complete"
     assert "perf/images_per_s" in first.metrics and "perf/images_per_s" not in second.metrics
     assert timeless([first]) != timeless([second])
-    (_,), end = run(make_config(folder="2", method="knn", config=RESNET | FINAL))
+    (_,), end = run(make_config(folder="2", method="knn", config=FINAL))
     assert end.state == "complete"
 
 
@@ -129,24 +128,22 @@ def test_a_final_probe_is_a_network_like_a_fine_tuned_one(
 def test_a_network_with_something_after_its_last_layer_keeps_the_head(
     make_config: MakeConfig,
 ) -> None:
-    squeezenet = {"backbone": {"name": "torchvision:squeezenet1_0", "weights": "none"}}
-    config = make_config(method="linear_probe", batch_size=500, config=squeezenet | FINAL)
-    config = dataclasses.replace(config, recipe={**config.recipe, "image_size": 32})
+    config = make_config("activated", method="linear_probe", config=FINAL)
     _, end = run(config)
     assert end.facts["weights"] == "head"
     path = weights_of(config, end)
     assert {k: tuple(v.shape) for k, v in load_file(path).items()} == {
-        "weight": (10, 512),
+        "weight": (10, 4),
         "bias": (10,),
-        "mean": (512,),
-        "std": (512,),
+        "mean": (4,),
+        "std": (4,),
     }
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"kind": "head", "features": end.facts["features"]}
 
 
 def test_knn_keeps_where_its_neighbours_are(make_config: MakeConfig, digits: Task) -> None:
-    config = make_config(method="knn", neighbors=3, config=RESNET | FINAL)
+    config = make_config(method="knn", neighbors=3, config=FINAL)
     _, end = run(config)
     assert end.facts["weights"] == "neighbors"
     kept = load_file(weights_of(config, end))
@@ -157,7 +154,7 @@ def test_knn_keeps_where_its_neighbours_are(make_config: MakeConfig, digits: Tas
 
 @pytest.mark.parametrize("method", METHODS)
 def test_refit_and_oracle(make_config: MakeConfig, method: str) -> None:
-    config = RESNET | FINAL | {"refit_epochs": 1, "oracle": True}
+    config = FINAL | {"refit_epochs": 1, "oracle": True}
     (record,), end = run(make_config(method=method, config=config))
     assert end.facts["train_images"] == 57
     assert not any(name.startswith("val/") for name in record.metrics)
@@ -165,11 +162,9 @@ def test_refit_and_oracle(make_config: MakeConfig, method: str) -> None:
 
 
 def test_class_weights_and_smoothing_reach_the_fit(make_config: MakeConfig) -> None:
-    plain, _ = run(make_config(folder="0", method="linear_probe", config=RESNET))
+    plain, _ = run(make_config(folder="0", method="linear_probe"))
     for number, change in enumerate([{"class_weights": "balanced"}, {"smoothing": 0.1}]):
-        changed, _ = run(
-            make_config(folder=f"c{number}", method="linear_probe", config=RESNET, **change)
-        )
+        changed, _ = run(make_config(folder=f"c{number}", method="linear_probe", **change))
         assert changed[0].metrics["train/loss"] != plain[0].metrics["train/loss"]
 
 
@@ -177,7 +172,7 @@ def test_class_weights_and_smoothing_reach_the_fit(make_config: MakeConfig) -> N
 def test_interrupted_anywhere_and_resumed_is_uninterrupted(
     make_config: MakeConfig, method: str
 ) -> None:
-    whole = make_config(folder="w", method=method, batch_size=600, config=RESNET | FINAL)
+    whole = make_config(folder="w", method=method, batch_size=600, config=FINAL)
     polls = 0
 
     def count() -> bool:
@@ -186,11 +181,10 @@ def test_interrupted_anywhere_and_resumed_is_uninterrupted(
         return False
 
     reference, reference_end = run(whole, count)
-    (Path(whole.cache_dir) / "features" / f"{reference_end.facts['features']}.safetensors").unlink()
+    cached = Path(whole.cache_dir) / "features" / f"{reference_end.facts['features']}.safetensors"
     for poll in sorted({*range(min(6, polls)), polls - 1}):
-        config = make_config(
-            folder=f"p{poll}", method=method, batch_size=600, config=RESNET | FINAL
-        )
+        config = make_config(folder=f"p{poll}", method=method, batch_size=600, config=FINAL)
+        cached.unlink()
         before, end = run(config, stop_at(poll))
         if poll < polls - 1:
             assert end.state == "interrupted"
@@ -204,7 +198,7 @@ def test_interrupted_anywhere_and_resumed_is_uninterrupted(
 def test_a_finished_trial_is_told_again(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = make_config(method="linear_probe", config=RESNET)
+    config = make_config(method="linear_probe")
     epochs, end = run(config)
     monkeypatch.setattr("raybench.trial.loop.run_probe", lambda *_: pytest.fail("run again"))
     assert run(config) == (epochs, end)
@@ -212,7 +206,7 @@ def test_a_finished_trial_is_told_again(
 
 
 def test_weights_of_a_trial_that_the_driver_stops_are_kept(make_config: MakeConfig) -> None:
-    config = make_config(method="linear_probe", config=RESNET)
+    config = make_config(method="linear_probe")
     records = run_trial(config)
     next(records)
     records.close()
