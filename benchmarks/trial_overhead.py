@@ -10,7 +10,7 @@ trained and validated. Starting Ray, the MLflow store and the first process is t
 number of trials and stands in the whole time, which is printed too.
 
     python benchmarks/trial_overhead.py [--trials 8] [--rounds 3] [--slots 1]
-    python benchmarks/trial_overhead.py --flat 2000 [--inline]
+    python benchmarks/trial_overhead.py --flat 2000 [--pairs 40] [--slots 1] [--inline]
 
 ``--flat N`` runs N trials that train nothing, through searcher, ledger and Tune (``--inline``:
 without Ray), and prints the cost per trial hundred by hundred: it should not grow.
@@ -36,7 +36,6 @@ from typing import Any
 EPOCHS, BATCH_SIZE, IMAGE_SIZE, SUBSET = 2, 64, 32, "10%"
 BACKBONE, CLASSES = "test_resnet", 10
 LOW, HIGH = 1e-4, 1e-1
-FLAT_PAIRS = 10
 
 
 def sweep_data(pairs: int, trials: int) -> dict[str, Any]:
@@ -260,14 +259,14 @@ class Clock:
         self._done, self._wall_s, self._cpu_s = done, wall_s, cpu_s
 
 
-def run_flat(trials: int, inline: bool, slots: int) -> None:
+def run_flat(trials: int, pairs: int, inline: bool, slots: int) -> None:
     """N trials that train nothing, with all that surrounds them."""
     import quick_sweep
 
     from raybench.sweep.board import Shape
     from raybench.sweep.searcher import Capacity
 
-    clock, data = Clock(), sweep_data(FLAT_PAIRS, trials // FLAT_PAIRS)
+    clock, data = Clock(), sweep_data(pairs, trials // pairs)
     capacity = Capacity(float(slots), 0.0)
     with quick_sweep.open_quick_sweep(data, lambda pair: Shape(1.0, 0.0), capacity) as sweep:
 
@@ -275,7 +274,7 @@ def run_flat(trials: int, inline: bool, slots: int) -> None:
             lines = sweep.searcher.progress()
             clock.tick(sum(line.search_done + line.final_done for line in lines))
 
-        say(f"{trials} trials of {FLAT_PAIRS} pairs, {slots} at once, {versions()}")
+        say(f"{trials} trials of {pairs} pairs, {slots} at once, {versions()}")
         if inline:
             quick_sweep.run_inline(sweep.searcher, clock.tick)
         else:
@@ -289,6 +288,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slots", type=int, default=1, help="trials at once, a core each")
     parser.add_argument("--flat", type=int, metavar="N", help="N trials that train nothing")
+    parser.add_argument("--pairs", type=int, default=40, help="with --flat: they share the trials")
     parser.add_argument("--inline", action="store_true", help="with --flat: without Ray")
     parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -299,7 +299,7 @@ def main() -> None:
         found = SIDES[options.side](options.folder, options.trials, options.slots)
         (options.folder / "answer.json").write_text(json.dumps(found))
     elif options.flat:
-        run_flat(options.flat, options.inline, options.slots)
+        run_flat(options.flat, options.pairs, options.inline, options.slots)
     else:
         compare(options.trials, options.rounds, options.slots)
 

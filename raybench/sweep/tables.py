@@ -87,8 +87,7 @@ def open_engine(url: str, create: bool) -> Engine:
             _check_version(engine, url)  # before anything is written to it
         if create:
             _use_wal(engine)
-            metadata.create_all(engine)
-            _stamp(engine)
+            _create_tables(engine)
     except sa.exc.SQLAlchemyError as error:
         raise HomeError(f"the ledger {_redacted(url)} cannot be opened: {_reason(error)}") from None
     return engine
@@ -158,13 +157,20 @@ def telling_damage(engine: Engine) -> Iterator[None]:
         raise HomeError(_damaged(place, _reason(error))) from error
 
 
-def _stamp(engine: Engine) -> None:
+def _create_tables(engine: Engine) -> None:
+    """Under the database's write lock: drivers that start at once must not both create."""
     values = {"schema": LEDGER_SCHEMA, "result_version": RESULT_VERSION, "raybench": __version__}
-    with engine.begin() as connection:
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7233278)")
+        metadata.create_all(connection)
         known = {row.key for row in connection.execute(sa.select(meta.c.key))}
         for key, value in values.items():
             if key not in known:
                 connection.execute(meta.insert().values(key=key, value=str(value)))
+        connection.commit()
 
 
 def _check_version(engine: Engine, url: str) -> None:

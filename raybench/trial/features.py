@@ -29,7 +29,7 @@ import timm
 import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from raybench.backbones.backbone import Backbone
 from raybench.backbones.index import is_weights_file, split_name
@@ -44,6 +44,7 @@ from raybench.trial.device import Precision, device_name
 from raybench.trial.evaluate import ShouldStop
 from raybench.trial.failures import DivergedError, DrainRequested, ModelError
 from raybench.trial.session import build_checked
+from raybench.trial.tap import FeatureTap
 
 FORMAT = 1
 _LOCK_POLL_S = 0.2
@@ -176,41 +177,6 @@ def extract(
             "fp32, or give other weights"
         )
     return values
-
-
-class FeatureTap(contextlib.AbstractContextManager["FeatureTap"]):
-    """Listens to what enters a backbone's last layers (a distilled model has two)."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.layers = classifier_layers(backbone)
-        self._inputs: list[Tensor] = []
-        self._hooks = [layer.register_forward_pre_hook(self._listen) for layer in self.layers]
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def take(self) -> Tensor:
-        """(B, D) float32 of the latest forward pass; the mean of two layers' inputs."""
-        inputs, self._inputs = self._inputs, []
-        if len(inputs) != len(self.layers):
-            raise ModelError(
-                "the model does not call its last layer once per image batch, so it has no "
-                "features for linear_probe and knn; use recipe.method finetune"
-            )
-        return torch.stack(inputs).mean(dim=0)
-
-    def _listen(self, layer: nn.Module, arguments: tuple[Any, ...]) -> None:
-        entered = arguments[0].detach().float()
-        if isinstance(layer, nn.Conv2d):
-            entered = entered.mean(dim=(2, 3))  # a convolution comes before the pooling
-        self._inputs.append(entered.flatten(1, -2).mean(dim=1) if entered.ndim > 2 else entered)
-
-
-def classifier_layers(backbone: Backbone) -> list[nn.Module]:
-    """The modules that hold the classifier's parameters."""
-    names = dict.fromkeys(name.rpartition(".")[0] for name in backbone.head_parameter_names)
-    return [backbone.model.get_submodule(name) for name in names]
 
 
 def _read(path: Path, key: str, images: int) -> Features | None:

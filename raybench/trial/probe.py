@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from raybench.datasets.task import Task
 from raybench.records import EndRecord, EpochRecord
@@ -41,7 +41,7 @@ from raybench.trial.device import (
 )
 from raybench.trial.evaluate import ShouldStop, split_metrics
 from raybench.trial.failures import DrainRequested
-from raybench.trial.features import Features, FeatureTap, load_features
+from raybench.trial.features import Features, load_features
 from raybench.trial.heads import (
     LinearHead,
     NeighborHead,
@@ -57,6 +57,7 @@ from raybench.trial.session import (
     run_facts,
     training_indices,
 )
+from raybench.trial.tap import network_with
 
 _log = logging.getLogger(__name__)
 
@@ -209,32 +210,11 @@ def _neighbor_tensors(probe: Probe, head: NeighborHead) -> dict[str, Tensor]:
 
 
 def _network(probe: Probe, head: LinearHead) -> dict[str, Tensor] | None:
-    """The backbone with the probe as its last layer; None where it has no place for it."""
-    task = probe.task
+    """The backbone with the probe as its last layer, tried on two images; on the CPU."""
+    task, cpu = probe.task, torch.device("cpu")
     backbone = build_checked(probe.config, probe.recipe, len(task.classes), load=True)
-    with FeatureTap(backbone) as tap, torch.no_grad():
-        if not _replace_classifier(tap.layers, head):
-            return None
-        loader = make_loader(
-            task.images, task.labels, torch.device("cpu"), backbone.mean, backbone.std
-        )
-        images = loader.normalise(loader.fetch(task.train[:2])[0])
-        given = backbone.model.eval()(images)
-        expected = head.logits(tap.take())
-    # What comes after that layer, if anything does, shows on any two images.
-    close = torch.allclose(given, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
-    return dict(backbone.model.state_dict()) if close else None
-
-
-def _replace_classifier(layers: list[nn.Module], head: LinearHead) -> bool:
-    weight, bias = head.folded()
-    for layer in layers:
-        own_weight, own_bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-        if own_weight is None or own_bias is None or own_weight.numel() != weight.numel():
-            return False
-        own_weight.copy_(weight.view_as(own_weight))
-        own_bias.copy_(bias)
-    return True
+    loader = make_loader(task.images, task.labels, cpu, backbone.mean, backbone.std)
+    return network_with(backbone, head, loader.normalise(loader.fetch(task.train[:2])[0]))
 
 
 def _finish(

@@ -23,8 +23,9 @@ from raybench.trial.batches import make_loader
 from raybench.trial.config import TrialConfig
 from raybench.trial.device import Precision
 from raybench.trial.failures import DivergedError, DrainRequested, ModelError
-from raybench.trial.features import Features, FeatureTap, extract, load_features
+from raybench.trial.features import Features, extract, load_features
 from raybench.trial.session import recipe_of
+from raybench.trial.tap import FeatureTap
 from tests.trial.conftest import MakeConfig, stop_at
 
 FP32 = Precision("fp32", "cpu")
