@@ -14,6 +14,10 @@ from raybench.errors import RaybenchError, SetupError, UserInputError
 from raybench.parser import build_parser
 
 
+PIPE_WIDTH = 112
+"""Columns where stdout is no terminal: wide enough for timm's names beside their numbers."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run the verb, and turn our exceptions into words and an exit code."""
     arguments = build_parser().parse_args(argv)
@@ -65,7 +69,7 @@ def _print(renderable: Any) -> None:
     if console.is_terminal:
         console.print(renderable)
     else:
-        print(to_text(renderable), end="")
+        print(to_text(renderable, PIPE_WIDTH), end="")
 
 
 def _validate(arguments: argparse.Namespace) -> int:
