@@ -13,7 +13,6 @@ from typing import Any
 from raybench.errors import RaybenchError, SetupError, UserInputError
 from raybench.parser import build_parser
 
-
 PIPE_WIDTH = 112
 """Columns where stdout is no terminal: wide enough for timm's names beside their numbers."""
 
