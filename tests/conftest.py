@@ -12,6 +12,9 @@ from PIL import Image
 
 from tests.specs import tiny_data, write_sweep
 
+# A token file in the home of whoever runs the tests is none of their business.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
 FolderFactory = Callable[..., Path]
 
 
