@@ -134,7 +134,7 @@ def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
     name = result.snapshot.sweep
     lines = [result.tracking_problem] if result.tracking_problem else []
     states = [pair.state for pair in result.snapshot.pairs if pair.current]
-    if result.signal is not None or not set(states) <= {"done", "failed"}:
+    if not set(states) <= {"done", "failed"}:
         overrides = [part for text in arguments.overrides for part in ("--set", text)]
         again = shlex.join(["raybench", "run", arguments.file, *overrides])
         word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"

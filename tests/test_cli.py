@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -340,21 +341,27 @@ def test_several_sweeps_must_be_named(capsys, finished_home, tmp_path):
     assert code == 2 and "name one of this home's sweeps: tiny, two" in err
 
 
-def test_a_drain_ends_with_the_signals_number(capsys, monkeypatch, sweep_file, finished_home):
+@pytest.mark.parametrize(("state", "expected"), [("searching", 143), ("failed", 1), ("done", 0)])
+def test_a_drain_ends_with_the_signals_number(
+    capsys, monkeypatch, sweep_file, finished_home, state, expected
+):
+    """But a signal that comes when all is done changes nothing."""
     from raybench import library
 
     def drained(*arguments: Any, **options: Any) -> Any:
         result = run_sweep(*arguments, **options)
-        return type(result)(result.snapshot, signal=15)
+        pairs = tuple(dataclasses.replace(p, state=state) for p in result.snapshot.pairs)
+        return type(result)(dataclasses.replace(result.snapshot, pairs=pairs), signal=15)
 
-    home = finished_home.with_name("drained")
+    home = finished_home.with_name(f"drained-{state}")
     shutil.copytree(finished_home, home, dirs_exist_ok=True)
     monkeypatch.setattr("raybench.sweep.run.run_sweep", drained)
     assert library.run_sweep_file is not None
     code, _, err = told(
         capsys, "run", sweep_file, "--home", home, "--inline", "--no-tracking", "--quiet"
     )
-    assert code == 143 and "drained; nothing is lost. To go on: raybench run" in err
+    assert code == expected
+    assert ("drained; nothing is lost. To go on: raybench run" in err) == (expected == 143)
 
 
 def test_ctrl_c_elsewhere_is_no_traceback(capsys, monkeypatch, sweep_file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -55,11 +56,19 @@ class PairBoard:
         self._curves: dict[int, list[float]] = {}
         self._tally = Tally()
         self._winner: TrialRow | None = None
-        self.active: set[TrialKey] = set()
+        self.active: dict[TrialKey, Shape] = {}
+        """Trials in a slot, with what each of them holds."""
         self.returning: deque[TrialKey] = deque()
         """Trials of an earlier life, or to be retried: resumed before anything new is asked."""
         for row in rows:
             self.add(row)
+            for failure in row.failures:
+                if failure.startswith("oom"):
+                    self.grow(Shape(shape.cpus, _share_of(failure) or shape.gpus))
+
+    def grow(self, used: Shape) -> None:
+        """The next share up from the one that was too small; at most a whole GPU."""
+        self.shape = Shape(self.shape.cpus, max(self.shape.gpus, min(1.0, used.gpus * 2)))
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -132,7 +141,7 @@ class PairBoard:
 
     def finals_owed(self) -> list[FinalRun]:
         """Finals not created yet, for the winner so far."""
-        have = {final_run(row) for row in self._finals}
+        have = {final_run(row) for row in self._finals if row.state != "pruned"}
         return [run for run in self._finals_wanted() if run not in have]
 
     def finals_open(self) -> int:
@@ -157,7 +166,12 @@ class PairBoard:
         row = self.row(key)
         if row.phase == "search":
             return not self.exhausted and not self.has_failed
-        return final_run(row) in self._finals_wanted()
+        return final_run(row).source in {run.source for run in self._finals_wanted()}
+
+    def is_in_file(self, key: TrialKey) -> bool:
+        """False for a final whose seed or configuration has left the file; it may come back."""
+        row = self.row(key)
+        return row.phase == "search" or final_run(row) in self._finals_wanted()
 
     def add_epoch(self, key: TrialKey, record: EpochRecord) -> bool:
         """Whether the epoch is new; one that the ledger already holds is counted once."""
@@ -231,3 +245,15 @@ class PairProgress:
     best: float | None
     device_seconds: float
     trial_seconds: float | None
+
+
+def _share_of(failure: str) -> float | None:
+    """The share that ran out of memory, as ``failure_text`` has written it."""
+    match = re.match(r"oom at share ([0-9.]+):", failure)
+    return float(match[1]) if match else None
+
+
+def failure_text(end: EndRecord, used: Shape) -> str:
+    """A failure that is retried, for the ledger; an out of memory names the share it had."""
+    share = f" at share {used.gpus:g}" if end.failure == "oom" else ""
+    return f"{end.failure}{share}: {end.reason}"

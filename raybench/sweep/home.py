@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from raybench.errors import UserInputError
 from raybench.settings import Settings, create_home
-from raybench.sweep.tables import open_engine
+from raybench.sweep.tables import leases, open_engine, sweeps
 
 BACKUPS_KEPT = 5
 
@@ -41,12 +41,20 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
             _back_up(path, settings.home / "backups")
         yield engine
     except UserInputError:
+        alone = is_new and _is_alone(engine, sweep)
         engine.dispose()
-        if is_new and path is not None:
+        if alone and path is not None:
             _remove_ledger(path)
         raise
     finally:
         engine.dispose()
+
+
+def _is_alone(engine: sa.Engine, sweep: str) -> bool:
+    """Whether no other sweep has been here meanwhile, and this one has not been registered."""
+    with engine.connect() as connection:
+        others = connection.scalars(sa.select(leases.c.sweep).where(leases.c.sweep != sweep))
+        return not others.all() and not connection.scalars(sa.select(sweeps.c.sweep)).all()
 
 
 def _remove_ledger(path: Path) -> None:

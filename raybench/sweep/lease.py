@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 from raybench.errors import LeaseHeldError
-from raybench.sweep.tables import leases, sweeps
+from raybench.sweep.tables import leases, sweeps, write_transaction
 
 RENEW_S = 3.0
 SILENCE_S = 30.0
@@ -110,6 +110,15 @@ class Lease:
                 "this one stops and writes nothing more"
             )
 
+    def check(self) -> None:
+        """Notice at once, not at the next record, that the sweep has another owner.
+
+        Raises:
+            LeaseLostError: a newer attempt owns it.
+        """
+        if self.lost:
+            raise LeaseLostError(f"sweep '{self.sweep}' was taken over by another driver")
+
     def active_since_last(self) -> float:
         """Wall seconds since the last call; what ``budget.wall_clock`` is charged."""
         now = time.monotonic()
@@ -136,11 +145,11 @@ class Lease:
                 continue
 
     def _beat(self, released: bool) -> None:
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             self.fence(connection)
             connection.execute(
                 leases.update()
-                .where(leases.c.sweep == self.sweep)
+                .where((leases.c.sweep == self.sweep) & (leases.c.attempt == self.attempt))
                 .values(sequence=leases.c.sequence + 1, released=released)
             )
             connection.execute(
@@ -198,8 +207,10 @@ def read_holder(engine: Engine, sweep: str) -> dict[str, object] | None:
 
 
 def _alive_here(owner: Owner) -> bool:
+    """Only what this host can see; a holder elsewhere is watched."""
     me = Owner.this_process()
-    return owner.boot_id == me.boot_id and owner.pid_namespace == me.pid_namespace
+    here = owner.boot_id == me.boot_id and owner.pid_namespace == me.pid_namespace
+    return bool(owner.boot_id) and here and _start_time(owner.pid) == owner.started
 
 
 def _refusal(sweep: str, owner: Owner) -> str:
@@ -224,17 +235,13 @@ def _try_acquire(
 ) -> Lease | tuple[Owner, int]:
     """In one transaction, take a free, released, dead or silent lease, or return its holder."""
     me = json.dumps(asdict(Owner.this_process()))
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            # A deferred transaction could let two drivers read the same free lease.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with write_transaction(engine) as connection:
         row = connection.execute(
             sa.select(leases).where(leases.c.sweep == sweep).with_for_update()
         ).first()
         if row is not None and not row.released and row.sequence != expected_sequence:
             owner = Owner(**json.loads(row.owner))
             if not owner.is_dead_here():
-                connection.rollback()
                 return owner, row.sequence
         attempt = 1 if row is None else row.attempt + 1
         values = {"attempt": attempt, "owner": me, "released": False}
@@ -246,5 +253,4 @@ def _try_acquire(
                 .where(leases.c.sweep == sweep)
                 .values(sequence=leases.c.sequence + 1, **values)
             )
-        connection.commit()
     return Lease(engine, sweep, attempt)

@@ -31,7 +31,7 @@ from raybench.seeding import derive_seed
 from raybench.space import Params, Space
 from raybench.spec import TUNABLE, SweepSpec
 from raybench.sweep.lease import Lease
-from raybench.sweep.tables import engine_options, pairs, sweeps
+from raybench.sweep.tables import engine_options, pairs, sweeps, write_transaction
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-SQL_RETRIES = 4
+CREATE_ATTEMPTS = 5
 
 
 def study_name(sweep: str, pair_id: str, phase: Phase) -> str:
@@ -63,10 +63,7 @@ class Ledger:
         self._engine, self._spec, self._lease = engine, spec, lease
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            try:
-                backend = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url))
-            except RuntimeError as error:  # its tables are of another Optuna
-                raise HomeError(f"the ledger cannot be opened: {error}") from None
+            backend = _open_storage(url)
         # The fence runs inside every transaction that Optuna commits: flushed first, so that the
         # database's write lock is held while the lease is compared.
         sa.event.listen(backend.scoped_session, "before_commit", self._fence)
@@ -80,7 +77,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
+        with write_transaction(self._engine) as connection:
             self._lease.fence(connection)
             yield connection
 
@@ -265,6 +262,24 @@ class Ledger:
                 study._study_id, key[2]
             )
         return self._trial_ids[key]
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Optuna creates its tables without a lock; of drivers that start at once one may come late.
+
+    Raises:
+        HomeError: its tables are those of another Optuna, or cannot be made.
+    """
+    for attempt in range(1, CREATE_ATTEMPTS + 1):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url))
+        except RuntimeError as error:
+            raise HomeError(f"the ledger cannot be opened: {error}") from None
+        except sa.exc.SQLAlchemyError as error:
+            if attempt == CREATE_ATTEMPTS:
+                raise HomeError(f"the ledger cannot be opened: {error}") from None
+            time.sleep(0.2 * attempt)
+    raise AssertionError("the loop returns or raises")
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from raybench.errors import RaybenchError, ResourceError
 from raybench.plan import Pair, Plan, make_plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
@@ -95,10 +96,24 @@ class RunResult:
     @property
     def exit_code(self) -> int:
         """0 done; 1 a pair ended failed or incomplete; 130 or 143 drained and resumable."""
-        if self.signal is not None:
-            return 130 if self.signal == signal.SIGINT else 143
         current = [pair for pair in self.snapshot.pairs if pair.current]
-        return 0 if all(pair.state == "done" for pair in current) else 1
+        if all(pair.state == "done" for pair in current):
+            return 0
+        if self.signal is not None and not all(p.state in ("done", "failed") for p in current):
+            return _signal_code(self.signal)
+        return 1
+
+
+def _signal_code(number: int) -> int:
+    return 130 if number == signal.SIGINT else 143
+
+
+class InterruptedEarlyError(RaybenchError):
+    """A signal before the first trial: nothing has to be drained."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("interrupted before the first trial; the same command starts again")
+        self.exit_code = exit_code
 
 
 @dataclass
@@ -110,10 +125,11 @@ class _Drain:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
-            os._exit(130 if number == signal.SIGINT else 143)
+            os._exit(_signal_code(number))
         self.number = number
-        if self.searcher is not None:
-            self.searcher.drain()
+        if self.searcher is None:
+            raise InterruptedEarlyError(_signal_code(number))
+        self.searcher.drain()
 
 
 def run_sweep(
@@ -140,7 +156,7 @@ def run_sweep(
         snapshot = _register(plan, settings, engine, ledger, observer)
         tracker = _start_tracker(options, engine, spec.name, stack)
         _run_trials(plan, settings, options, observer, ledger, lease, snapshot, drain, stack)
-        _flush(tracker, drain.number is not None)
+        _flush(tracker, drain)
         final = SweepReader(engine, spec.name).snapshot()
         problem = None if tracker is None else tracker.problem
     return RunResult(final, drain.number, problem)
@@ -219,7 +235,12 @@ def _run_trials(
 
         shape = Shape(float(plan.spec.resources.cpus), inline_gpus(plan.spec))
         searcher = searcher_with(lambda pair: shape, lambda: Capacity(shape.cpus, shape.gpus))
-        run_inline(searcher, configure, lambda: observer.watch(searcher))
+
+        def watch() -> None:
+            lease.check()
+            observer.watch(searcher)
+
+        run_inline(searcher, configure, watch)
         return
     from raybench.sweep.ray_runner import cluster_capacity, ray_session, run_on_ray, trial_shape
 
@@ -227,10 +248,16 @@ def _run_trials(
     stack.enter_context(ray_session(options.address, options.num_cpus, options.num_gpus))
     resources = plan.spec.resources
     shape = trial_shape(resources.cpus, resources.gpus, device)
+    if options.max_gpus is not None and shape.gpus > options.max_gpus:
+        raise ResourceError(
+            f"--max-gpus {options.max_gpus:g} leaves no room for a trial with {shape.gpus:g} of a "
+            "GPU; give a larger one, or a smaller share with --set resources.gpus=0.25"
+        )
     searcher = searcher_with(lambda pair: shape, cluster_capacity(connected, options.max_gpus))
 
     def wait(thread: threading.Thread) -> None:
         thread.join(timeout=0.25)
+        lease.check()
         observer.watch(searcher)
 
     run_on_ray(searcher, configure, f"{plan.spec.name}-a{lease.attempt}", wait)
@@ -262,10 +289,13 @@ def _start_tracker(
     return tracker
 
 
-def _flush(tracker: Tracker | None, drained: bool) -> None:
+def _flush(tracker: Tracker | None, drain: _Drain) -> None:
     """A drain must end within seconds; what MLflow lacks then is sent by the next run or sync."""
-    if tracker is not None:
-        tracker.flush(DRAINED_FLUSH_S if drained else FLUSH_S)
+    started = time.monotonic()
+    while tracker is not None and not tracker.flush(1.0):
+        allowed = FLUSH_S if drain.number is None else DRAINED_FLUSH_S
+        if time.monotonic() - started > allowed or tracker.problem is not None:
+            return
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Literal
 from raybench.plan import Pair, Plan
 from raybench.records import EndRecord, EpochRecord, FailureClass, Record, SweepSnapshot, TrialRow
 from raybench.space import Params
-from raybench.sweep.board import PairBoard, PairProgress, Shape
+from raybench.sweep.board import PairBoard, PairProgress, Shape, failure_text
 from raybench.sweep.ledger import Ledger, TrialKey, skipped_end
 from raybench.sweep.progress import TERMINAL, FinalRun
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 INFRASTRUCTURE_RETRIES = 3
 RESERVE_MARGIN = 1.2
+PAIR_FAILED = "not run: the pair's user code failed three times"
 Finished = Literal["finished"]
 FINISHED: Finished = "finished"
 
@@ -99,7 +100,9 @@ class SweepSearcher:
         }
         self._freed: Shape | None = None
         self._draining = self.deadline = self._finals_only = False
+        self._most_gpus = min(1.0, capacity().gpus)
         self._adopt_orphans()
+        self._release_former_pairs(snapshot)
 
     # -- ask ---------------------------------------------------------------------------------
 
@@ -110,7 +113,8 @@ class SweepSearcher:
             if not self._draining:
                 assignment = self._next_returning() or self._next_final() or self._next_search()
                 if assignment is not None:
-                    self.boards[assignment.pair.id].active.add(assignment.key)
+                    active = self.boards[assignment.pair.id].active
+                    active[assignment.key] = assignment.shape
                     return assignment
             if self._has_open_work():
                 return None
@@ -137,16 +141,31 @@ class SweepSearcher:
                 if row.end is not None and row.end.state != "interrupted":
                     self._finish(board, key, row.end)
                 else:
+                    self._rest(board, key)
                     board.returning.append(key)
             self._end_failed_pair(board)
+
+    def _release_former_pairs(self, snapshot: SweepSnapshot) -> None:
+        """Trials of pairs that left the file: nobody runs them, so none may stay RUNNING."""
+        for pair in snapshot.pairs:
+            for row in pair.trials if pair.id not in self.boards else ():
+                if row.state == "running":
+                    self._ledger.set_waiting((row.pair_id, row.phase, row.number))
+
+    def _rest(self, board: PairBoard, key: TrialKey) -> None:
+        """A trial that nobody runs now is WAITING, whatever happens before its turn."""
+        if board.row(key).state == "running":
+            self._ledger.set_waiting(key)
+            board.set_state(key, "waiting")
 
     def _next_returning(self) -> Assignment | None:
         for board in self.boards.values():
             for key in list(board.returning):
                 if not board.is_wanted(key):
                     board.returning.remove(key)
-                    reason = "budget" if key[1] == "search" else "superseded"
-                    self._finish(board, key, self._pruned(board, key, reason))
+                    self._finish(board, key, self._end_unwanted(board, key))
+                elif not board.is_in_file(key):
+                    board.returning.remove(key)
                 elif not (self._finals_only and key[1] == "search") and self._has_room(board):
                     board.returning.remove(key)
                     self._ledger.set_running(key)
@@ -207,7 +226,7 @@ class SweepSearcher:
         )
 
     def _has_room(self, board: PairBoard) -> bool:
-        held = [b.shape for b in self.boards.values() for _ in b.active]
+        held = [shape for b in self.boards.values() for shape in b.active.values()]
         return self._capacity().holds([*held, board.shape])
 
     def _assignment(self, board: PairBoard, key: TrialKey) -> Assignment:
@@ -275,15 +294,14 @@ class SweepSearcher:
 
     def _on_failure(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
         """Retry where the class allows it, else FAIL; three user failures end the pair."""
+        if end.failure == "infrastructure" and self._draining:
+            self._set_waiting(board, key)  # whoever ends us ends our workers too
+            return
+        used = board.active[key]
         if self._may_retry(board, key, end.failure):
-            failures = board.add_failure(key, f"{end.failure}: {end.reason}")
+            failures = board.add_failure(key, failure_text(end, used))
             self._ledger.write_failures(key, failures)
-            self._free(board, key)
-            if self._draining:
-                self._ledger.set_waiting(key)
-                board.set_state(key, "waiting")
-            else:
-                board.returning.append(key)
+            self._set_waiting(board, key)
             return
         self._finish(board, key, end)
         self._end_failed_pair(board)
@@ -292,8 +310,9 @@ class SweepSearcher:
         if failure == "infrastructure":
             earlier = [f for f in board.row(key).failures if f.startswith("infrastructure")]
             return len(earlier) < INFRASTRUCTURE_RETRIES
-        if failure == "oom" and 0 < board.shape.gpus < 1:
-            board.shape = Shape(board.shape.cpus, board.shape.gpus * 2)
+        used = board.active[key]
+        if failure == "oom" and 0 < used.gpus < self._most_gpus:
+            board.grow(used)
             return True
         return False
 
@@ -301,8 +320,7 @@ class SweepSearcher:
         if not board.has_failed:
             return
         while board.asked < board.pair.quota:
-            reason = "not run: the pair's user code failed three times"
-            end, number = skipped_end(reason), board.asked
+            end, number = skipped_end(PAIR_FAILED), board.asked
             params = self._ledger.skip_trial(board.pair, number, end)
             board.add(TrialRow(board.pair.id, "search", number, "failed", params, (), end))
 
@@ -319,8 +337,12 @@ class SweepSearcher:
         self._free(board, key)
 
     def _free(self, board: PairBoard, key: TrialKey) -> None:
-        board.active.discard(key)
-        self._freed = board.shape
+        self._freed = board.active.pop(key, board.shape)
+
+    def _end_unwanted(self, board: PairBoard, key: TrialKey) -> EndRecord:
+        if key[1] == "search" and board.has_failed:
+            return skipped_end(PAIR_FAILED)
+        return self._pruned(board, key, "budget" if key[1] == "search" else "superseded")
 
     def _pruned(self, board: PairBoard, key: TrialKey, reason: str) -> EndRecord:
         """The end of a trial that the driver stops: its best epoch, its weights collected."""
@@ -353,6 +375,14 @@ class SweepSearcher:
     @property
     def draining(self) -> bool:
         return self._draining
+
+    def abandon(self) -> None:
+        """End a drain that some trial does not answer: what is still out becomes WAITING."""
+        with self._lock:
+            self._draining = True
+            for board in self.boards.values():
+                for key in list(board.active):
+                    self._set_waiting(board, key)
 
     def tick(self) -> None:
         """Look at the clock; the runner calls it also while no trial reports."""

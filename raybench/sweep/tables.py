@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from raybench.errors import HomeError
 from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
@@ -157,20 +157,31 @@ def telling_damage(engine: Engine) -> Iterator[None]:
         raise HomeError(_damaged(place, _reason(error))) from error
 
 
-def _create_tables(engine: Engine) -> None:
-    """Under the database's write lock: drivers that start at once must not both create."""
-    values = {"schema": LEDGER_SCHEMA, "result_version": RESULT_VERSION, "raybench": __version__}
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that holds the write lock from its start.
+
+    sqlite3 begins a transaction at the first write only, so that what was read before it could be
+    out of date by then.
+    """
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        elif connection.dialect.name == "postgresql":
+        yield connection
+        connection.commit()
+
+
+def _create_tables(engine: Engine) -> None:
+    """Under the database's write lock: drivers that start at once must not both create."""
+    values = {"schema": LEDGER_SCHEMA, "result_version": RESULT_VERSION, "raybench": __version__}
+    with write_transaction(engine) as connection:
+        if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7233278)")
         metadata.create_all(connection)
         known = {row.key for row in connection.execute(sa.select(meta.c.key))}
         for key, value in values.items():
             if key not in known:
                 connection.execute(meta.insert().values(key=key, value=str(value)))
-        connection.commit()
 
 
 def _check_version(engine: Engine, url: str) -> None:

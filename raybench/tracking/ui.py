@@ -109,10 +109,13 @@ def _terminated_as_exit() -> Iterator[None]:
     except ValueError:  # not the main thread: signals are the caller's
         yield
         return
+    # A shell starts what it puts in the background with SIGINT ignored.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _wait_until_ready(address: str, child: subprocess.Popen[bytes], log: IO[str]) -> None:
