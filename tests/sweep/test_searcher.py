@@ -300,3 +300,74 @@ def test_default_config_coincides_with_a_winning_default(tmp_path: Path) -> None
         assert Simulation(searcher, random.Random(0), 2).run()
     (pair,) = home.snapshot().pairs
     assert [t.configs for t in pair.final_trials()] == [("tuned", "default")] * 2
+
+
+def test_two_trials_out_of_memory_are_both_retried(tmp_path: Path) -> None:
+    """Each is judged by the share it held, not by what its sibling has raised meanwhile."""
+    home = Home(
+        tmp_path, pairs_spec(1, 2), shape_of=lambda pair: Shape(1.0, 0.5),
+        capacity=Capacity(4.0, 1.0),
+    )  # fmt: skip
+    with home.attempt() as searcher:
+        first = [searcher.ask(), searcher.ask()]
+        for assignment in first:
+            assert isinstance(assignment, Assignment)
+            assert searcher.receive(assignment.key, [failed_record("oom")]) is False
+        again = searcher.ask()
+        assert isinstance(again, Assignment)
+        assert again.shape.gpus == 1.0
+        assert searcher.ask() is None, "one whole GPU is taken"
+        searcher.drain()
+        searcher.receive(again.key, [EndRecord("interrupted", 1.7e9)])
+    assert {t.state for t in home.snapshot().pairs[0].trials} == {"waiting"}
+    with home.attempt() as searcher:
+        remembered = searcher.ask()
+        assert isinstance(remembered, Assignment)
+        assert remembered.shape.gpus == 1.0
+
+
+def test_nothing_stays_running_that_nobody_runs(tmp_path: Path) -> None:
+    """Killed, resumed with one pair gone from the file, drained before anything was taken up."""
+    with Home(tmp_path, pairs_spec(2, 2)).attempt() as searcher:
+        for _ in range(2):
+            assert isinstance(searcher.ask(), Assignment)
+    home = Home(tmp_path, pairs_spec(1, 2))
+    with home.attempt() as searcher:
+        searcher.drain()
+        assert searcher.ask() == FINISHED
+    states = [t.state for p in home.snapshot().pairs for t in p.trials]
+    assert states == ["waiting", "waiting"]
+
+
+def test_narrowed_seeds_come_back(tmp_path: Path) -> None:
+    """A final whose seed leaves the file waits; it is neither run nor lost."""
+    wide, narrow = pairs_spec(1, 1, final={"seeds": [0, 1]}), pairs_spec(1, 1, final={"seeds": [0]})
+    home = Home(tmp_path, wide)
+    with home.attempt() as searcher:
+        search = searcher.ask()
+        assert isinstance(search, Assignment)
+        _succeed(searcher, search.key)
+        finals = [searcher.ask(), searcher.ask()]
+        assert all(isinstance(final, Assignment) for final in finals)
+    with Home(tmp_path, narrow).attempt() as searcher:
+        simulation = Simulation(searcher, random.Random(0), 2)
+        assert simulation.run()
+        assert simulation.starts == [(search.pair.id, "final", 0)]
+    with home.attempt() as searcher:
+        simulation = Simulation(searcher, random.Random(0), 2)
+        assert simulation.run()
+        assert simulation.starts == [(search.pair.id, "final", 1)]
+    (pair,) = home.snapshot().pairs
+    assert [t.state for t in pair.final_trials("tuned")] == ["complete", "complete"]
+
+
+def test_an_abandoned_trial_waits_and_its_late_record_is_ignored(tmp_path: Path) -> None:
+    home = Home(tmp_path, pairs_spec(1, 1))
+    with home.attempt() as searcher:
+        assignment = searcher.ask()
+        assert isinstance(assignment, Assignment)
+        searcher.abandon()
+        assert searcher.ask() == FINISHED
+        assert searcher.receive(assignment.key, [epoch_record(1, 0.5)]) is False
+    (trial,) = home.snapshot().pairs[0].trials
+    assert (trial.state, trial.epochs) == ("waiting", ())
