@@ -18,11 +18,12 @@ from typing import Any
 
 from raybench.plan import Pair, make_plan
 from raybench.records import EndRecord, EpochRecord, Record, SweepSnapshot
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.board import Shape
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
 from raybench.sweep.reader import SweepReader
-from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher
+from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
 from raybench.validate import check_spec
 

@@ -263,8 +263,8 @@ def run_flat(trials: int, pairs: int, inline: bool, slots: int) -> None:
     """N trials that train nothing, with all that surrounds them."""
     import quick_sweep
 
+    from raybench.sweep.assignment import Capacity
     from raybench.sweep.board import Shape
-    from raybench.sweep.searcher import Capacity
 
     clock, data = Clock(), sweep_data(pairs, trials // pairs)
     capacity = Capacity(float(slots), 0.0)

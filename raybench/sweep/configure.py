@@ -6,8 +6,8 @@ from raybench.plan import Plan
 from raybench.seeding import derive_seed
 from raybench.settings import Settings
 from raybench.spec import TUNABLE
+from raybench.sweep.assignment import Assignment
 from raybench.sweep.ledger import TrialKey
-from raybench.sweep.searcher import Assignment
 from raybench.trial.config import TrialConfig
 
 MEMORY_HEADROOM = 0.95

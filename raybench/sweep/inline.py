@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raybench.sweep.searcher import FINISHED, Assignment, SweepSearcher
+from raybench.sweep.assignment import FINISHED, Assignment
+from raybench.sweep.searcher import SweepSearcher
 from raybench.trial.config import TrialConfig
 from raybench.trial.loop import run_trial
 

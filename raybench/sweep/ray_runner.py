@@ -45,9 +45,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 from raybench.errors import RaybenchError, ResourceError  # noqa: E402
 from raybench.records import from_dict  # noqa: E402
 from raybench.sweep.actor_cache import IdleActors  # noqa: E402
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity  # noqa: E402
 from raybench.sweep.board import Shape  # noqa: E402
 from raybench.sweep.ledger import TrialKey  # noqa: E402
-from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher  # noqa: E402
+from raybench.sweep.searcher import SweepSearcher  # noqa: E402
 from raybench.sweep.trainable import StopSignal, TrialActor  # noqa: E402
 from raybench.trial.config import TrialConfig  # noqa: E402
 

@@ -21,6 +21,7 @@ from raybench.plan import Pair, Plan, make_plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
 from raybench.spec import SweepSpec
+from raybench.sweep.assignment import Assignment, Capacity
 from raybench.sweep.board import Shape
 from raybench.sweep.configure import checkpoint_folder, trial_config
 from raybench.sweep.device import check_device, inline_gpus, trial_device
@@ -29,7 +30,7 @@ from raybench.sweep.lease import Lease, acquire
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.preflight import check_everything
 from raybench.sweep.reader import SweepReader
-from raybench.sweep.searcher import Assignment, Capacity, SweepSearcher
+from raybench.sweep.searcher import SweepSearcher
 from raybench.trial.config import TrialConfig
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from raybench.plan import Pair, Plan
 from raybench.records import EndRecord, EpochRecord, FailureClass, Record, SweepSnapshot, TrialRow
-from raybench.space import Params
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity, Finished
 from raybench.sweep.board import PairBoard, PairProgress, Shape, failure_text
 from raybench.sweep.ledger import Ledger, TrialKey, skipped_end
 from raybench.sweep.progress import TERMINAL, FinalRun
@@ -28,42 +26,6 @@ logger = logging.getLogger(__name__)
 INFRASTRUCTURE_RETRIES = 3
 RESERVE_MARGIN = 1.2
 PAIR_FAILED = "not run: the pair's user code failed three times"
-Finished = Literal["finished"]
-FINISHED: Finished = "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One trial to run now."""
-
-    key: TrialKey
-    pair: Pair
-    params: Params
-    shape: Shape
-    known_epochs: int
-    seed: int | None = None
-    source_epochs: int | None = None
-    """Best epoch of the search trial a final repeats; used where ``final.refit``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """What trials may hold together. ``math.inf`` where a resource does not bound them."""
-
-    cpus: float
-    gpus: float
-
-    def holds(self, shapes: Iterable[Shape]) -> bool:
-        """Whether all ``shapes`` fit; a single one always may wait for its turn."""
-        wanted = list(shapes)
-        if len(wanted) == 1:
-            return True
-        slack = 1e-9
-        return (
-            sum(s.cpus for s in wanted) <= self.cpus + slack
-            and sum(s.gpus for s in wanted) <= self.gpus + slack
-        )
-
 
 Collect = Callable[[TrialKey], tuple[str, str] | None]
 """Keeps only the best weights of a trial that the driver ends; returns path and SHA-256."""

@@ -12,11 +12,12 @@ from pathlib import Path
 from raybench.plan import Pair, make_plan
 from raybench.records import EndRecord, EpochRecord, FailureClass, SweepSnapshot
 from raybench.spec import SweepSpec
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.board import Shape
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.reader import SweepReader
-from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher
+from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
 
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from raybench.errors import HomeError
 from raybench.plan import make_plan
+from raybench.sweep.assignment import Assignment, Capacity
 from raybench.sweep.lease import LeaseLostError, acquire
 from raybench.sweep.ledger import Ledger, study_name
 from raybench.sweep.reader import SweepReader, only_sweep
-from raybench.sweep.searcher import Assignment, Capacity
 from raybench.sweep.tables import leases, open_engine
 from tests.specs import pairs_spec, tiny_spec
 from tests.sweep.simulation import Home, Simulation, complete_record, epoch_record

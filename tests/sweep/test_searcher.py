@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raybench.records import EndRecord, FailureClass
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.board import Shape
 from raybench.sweep.ledger import TrialKey
-from raybench.sweep.searcher import FINISHED, Assignment, Capacity, SweepSearcher
+from raybench.sweep.searcher import SweepSearcher
 from tests.specs import pairs_spec
 from tests.sweep.simulation import (
     Home,
