@@ -29,7 +29,6 @@ class ConsoleObserver:
         self._console = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._live: Live | None = None
-        self._started = time.monotonic()
         self._shown_at = 0.0
         self._last_line = ""
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,6 @@ class Plan:
 
     spec: SweepSpec
     pairs: tuple[Pair, ...]
-
-    @cached_property
-    def by_id(self) -> dict[str, Pair]:
-        return {pair.id: pair for pair in self.pairs}
 
     @property
     def search_trials(self) -> int:

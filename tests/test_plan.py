@@ -181,7 +181,6 @@ def test_pairs_in_file_order_with_what_each_owes():
     ]
     assert [p.position for p in plan.pairs] == [0, 1, 2, 3]
     assert (plan.search_trials, plan.final_trials) == (12, 16)
-    assert plan.by_id[plan.pairs[2].id] is plan.pairs[2]
     assert plan.pairs[0].default_params == {"lr": 1e-3}
 
 

@@ -21,7 +21,12 @@ def checkpoint_folder(sweep: str, key: TrialKey) -> str:
 
 
 def trial_config(
-    plan: Plan, settings: Settings, attempt: int, assignment: Assignment, device: str
+    plan: Plan,
+    settings: Settings,
+    attempt: int,
+    assignment: Assignment,
+    device: str,
+    data_digest: str = "",
 ) -> TrialConfig:
     """Everything resolved: recipe with tuned values, named seeds, absolute places."""
     spec, pair = plan.spec, assignment.pair
@@ -51,4 +56,5 @@ def trial_config(
         device_share=shape.device_share,
         memory_fraction=shape.gpus * MEMORY_HEADROOM if 0 < shape.gpus < 1 else None,
         known_epochs=assignment.known_epochs,
+        data_digest=data_digest,
     )

@@ -8,7 +8,6 @@ the driver that holds the lease may. ``reader`` reads.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import logging
 import math
@@ -320,7 +319,3 @@ def _definition(pair: Pair) -> dict[str, Any]:
 
 def skipped_end(reason: str) -> EndRecord:
     return EndRecord(state="failed", finished_at=time.time(), failure="pair_failed", reason=reason)
-
-
-def as_pruned(end: EndRecord, reason: str) -> EndRecord:
-    return dataclasses.replace(end, state="pruned", reason=reason)

@@ -215,9 +215,11 @@ def _run_trials(
     stack: ExitStack,
 ) -> None:
     device = trial_device(plan.spec)
+    digests = {pair.id: str(pair.facts.get("data_digest", "")) for pair in snapshot.pairs}
 
     def configure(assignment: Assignment) -> TrialConfig:
-        return trial_config(plan, settings, lease.attempt, assignment, device)
+        digest = digests.get(assignment.pair.id, "")
+        return trial_config(plan, settings, lease.attempt, assignment, device, digest)
 
     def searcher_with(
         shape_of: Callable[[Pair], Shape], capacity: Callable[[], Capacity]
