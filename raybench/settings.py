@@ -19,7 +19,8 @@ class Settings:
     Attributes:
         home: absolute folder. ledger_url: SQLAlchemy URL. tracking_uri: MLflow's.
         artifact_root: MLflow's artefacts when the store is the home's own, else None.
-        checkpoint_root: checkpoints. cache_dir: decoded data sets.
+        checkpoint_root: checkpoints. cache_dir: decoded data sets and downloads.
+        weights_dir: folder of weights files for machines without network (``RAYBENCH_WEIGHTS``).
     """
 
     home: Path
@@ -28,6 +29,7 @@ class Settings:
     artifact_root: str | None
     checkpoint_root: Path
     cache_dir: Path
+    weights_dir: Path | None = None
 
     @property
     def ledger_file(self) -> Path | None:
@@ -46,6 +48,7 @@ def resolve_settings(
     env = os.environ if environ is None else environ
     root = Path(home or env.get("RAYBENCH_HOME") or DEFAULT_HOME).expanduser().resolve()
     tracking = env.get("RAYBENCH_TRACKING_URI") or env.get("MLFLOW_TRACKING_URI")
+    weights = env.get("RAYBENCH_WEIGHTS")
     storage = Path(env.get("RAYBENCH_STORAGE") or root).expanduser().resolve()
     return Settings(
         home=root,
@@ -54,6 +57,7 @@ def resolve_settings(
         artifact_root=None if tracking else str(storage / "artifacts"),
         checkpoint_root=storage / "checkpoints",
         cache_dir=Path(env.get("RAYBENCH_CACHE") or root / "cache").expanduser().resolve(),
+        weights_dir=Path(weights).expanduser().resolve() if weights else None,
     )
 
 

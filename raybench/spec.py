@@ -83,14 +83,20 @@ class ColumnsSpec(_Frozen):
 
 
 class DatasetSpec(_Frozen):
-    """A data set known by name, or the user's own under ``path``."""
+    """A data set known by name, the user's own under ``path``, or a published one by ``source``.
+
+    ``source``: ``hf:ORG/NAME[/CONFIG][@REVISION]`` or ``medmnist:NAME``. ``folds``: the finals
+    cross their seeds with that many folds; the search sees the first.
+    """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     path: Place | None = None
+    source: str | None = None
     columns: ColumnsSpec | None = None
     root: Place | None = None
     group_by: str | None = None
     split: SplitSpec | None = None
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
     domain: str | None = None
 
     @field_validator("group_by")
@@ -128,6 +134,7 @@ class Recipe(_Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(),)
     augment: Literal["none", "flip", "trivial", "randaugment"] = "flip"
+    crop: Literal["none", "random"] = "none"  # none: squeezed to a square; see datasets.decode
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     patience: Annotated[int, Field(ge=1)] | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from raybench.datasets.cards import Split
 from raybench.datasets.decode import decode_image
-from raybench.datasets.sources import Sample, Source, content_sha256, fingerprint, open_source
+from raybench.datasets.samples import Sample, Source, content_sha256
+from raybench.datasets.sources import fingerprint, open_source
 from raybench.errors import DataError, ResourceError
 from raybench.spec import DatasetSpec
 

@@ -6,12 +6,9 @@ either a file's bytes or an array of pixels.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,42 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raybench.datasets.cards import CARDS, DatasetCard, Split
+from raybench.datasets.cards import CARDS, DatasetCard
 from raybench.datasets.folders import check_dataset, list_images
 from raybench.datasets.listing import ListedImage, class_order
+from raybench.datasets.samples import Content, Sample, Source
 from raybench.errors import DataError, ResourceError
 from raybench.spec import DatasetSpec
-
-Content = bytes | NDArray[np.uint8]
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image: ``read`` returns its file's bytes, or (H, W) or (H, W, 3) uint8 pixels."""
-
-    id: str
-    read: Callable[[], Content]
-    label: int
-    split: Split | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A data set's classes, by index, and its samples, sorted by id."""
-
-    classes: tuple[str, ...]
-    samples: tuple[Sample, ...]
-
-
-def content_sha256(content: Content) -> str:
-    """SHA-256 of a file's bytes, or of the shape and values of an array."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256(str(content.shape).encode())
-    digest.update(np.ascontiguousarray(content).data)
-    return digest.hexdigest()
 
 
 def fingerprint(spec: DatasetSpec) -> tuple[list[str], list[ListedImage]]:
