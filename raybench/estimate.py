@@ -126,7 +126,7 @@ def _estimate(
     counts: DatasetCounts | None,
     measured: Mapping[tuple[str, int], _Measured],
 ) -> PairEstimate:
-    finals = len(pair.final_seeds) * len(pair.final_configs)
+    finals = pair.final_trials
     epochs = (pair.quota + finals) * spec.recipe.epochs
     images = None if counts is None else _subset_images(counts, pair.subset)
     known = measured.get((pair.title, spec.recipe.image_size))

@@ -39,6 +39,16 @@ class Pair:
     final_configs: tuple[str, ...]
 
     @property
+    def folds(self) -> int:
+        """Folds that the finals cross their seeds with; 1 without cross-validation."""
+        return self.dataset.folds or 1
+
+    @property
+    def final_trials(self) -> int:
+        """At most; the tuned configuration may turn out to be the default one."""
+        return len(self.final_seeds) * self.folds * len(self.final_configs)
+
+    @property
     def default_params(self) -> Params:
         return self.ladder[0]
 
@@ -64,7 +74,7 @@ class Plan:
     @property
     def final_trials(self) -> int:
         """At most; the tuned configuration may turn out to be the default one."""
-        return sum(len(p.final_seeds) * len(p.final_configs) for p in self.pairs)
+        return sum(pair.final_trials for pair in self.pairs)
 
 
 def make_plan(spec: SweepSpec) -> Plan:
@@ -124,7 +134,7 @@ def pair_id(spec: SweepSpec, backbone: BackboneSpec, dataset: DatasetSpec, subse
         "backbone": _backbone_identity(backbone),
         "dataset": _dataset_identity(dataset),
         "subset": subset,
-        "recipe": spec.recipe.model_dump(mode="json") | tuned,
+        "recipe": _without_later_keys(spec.recipe.model_dump(mode="json") | tuned),
         "space": {k: v.model_dump(mode="json") for k, v in sorted(spec.space.items())},
         "search": spec.search.model_dump(mode="json"),
         "final": {"refit": spec.final.refit, "selection": spec.final.selection},
@@ -182,7 +192,16 @@ def _dataset_identity(dataset: DatasetSpec) -> dict[str, Any]:
     defaults = {"split": SplitSpec(), "columns": ColumnsSpec()}
     for key, default in defaults.items():
         identity[key] = identity[key] or default.model_dump(mode="json")
-    return identity
+    return _without_later_keys(identity)
+
+
+_LATER_KEYS: dict[str, Any] = {"crop": "none", "source": None, "folds": None}
+"""Keys that came after the first ids were made, at the values that change nothing."""
+
+
+def _without_later_keys(section: dict[str, Any]) -> dict[str, Any]:
+    """Without them where they change nothing, so that the ids of older homes stay."""
+    return {k: v for k, v in section.items() if k not in _LATER_KEYS or v != _LATER_KEYS[k]}
 
 
 def _slug(text: str) -> str:

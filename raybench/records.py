@@ -131,9 +131,9 @@ class TrialRow:
     """One trial as the ledger holds it.
 
     ``number`` is Optuna's. ``params`` are the tuned hyperparameters. For the final phase ``seed``,
-    ``config`` (``tuned`` or ``default``) and ``source`` (the search trial whose parameters it runs)
-    are set, and ``superseded`` says that another winner has replaced it. ``failures`` are those
-    that were retried.
+    ``fold`` (0 without cross-validation), ``configs`` (``tuned``, ``default``) and ``source`` (the
+    search trial whose parameters it runs) are set, and ``superseded`` says that another winner has
+    replaced it. ``failures`` are those that were retried.
     """
 
     pair_id: str
@@ -144,6 +144,7 @@ class TrialRow:
     epochs: tuple[EpochRecord, ...]
     end: EndRecord | None
     seed: int | None = None
+    fold: int = 0
     configs: tuple[str, ...] = ()
     source: int | None = None
     superseded: bool = False
@@ -179,6 +180,7 @@ class PairRow:
         owed: search trials that are not terminal yet; less than the quota leaves once the pair's
             device hours are spent. None: quota minus terminal ones.
         backbone_spec: name, weights and arguments, as the sweep file gives them.
+        folds: how many folds the finals cross their seeds with; 1 without cross-validation.
     """
 
     id: str
@@ -195,6 +197,7 @@ class PairRow:
     current: bool = True
     owed: int | None = None
     backbone_spec: Mapping[str, Any] = field(default_factory=dict)
+    folds: int = 1
 
     def search_trials(self) -> tuple[TrialRow, ...]:
         return tuple(t for t in self.trials if t.phase == "search")

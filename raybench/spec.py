@@ -96,7 +96,7 @@ class DatasetSpec(_Frozen):
     root: Place | None = None
     group_by: str | None = None
     split: SplitSpec | None = None
-    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    folds: Annotated[int, Field(ge=3, le=20)] | None = None
     domain: str | None = None
 
     @field_validator("group_by")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raybench.analysis.results import PairResult, SeedValues, pair_result
+from raybench.analysis.results import FinalValues, PairResult, pair_result
 from raybench.records import SweepSnapshot, TrialRow
 
 
@@ -63,25 +63,26 @@ def _counts_json(result: PairResult) -> dict[str, int]:
 
 
 def _final_json(result: PairResult) -> dict[str, Any]:
-    finals = _seeds_json(result.final) | {
+    finals = _values_json(result.final) | {
         "config": result.config,
         "wanted_seeds": list(result.pair.final_seeds),
         "device_seconds": result.final_device_seconds,
-        "default": _seeds_json(result.final_default) if result.final_default else None,
+        "default": _values_json(result.final_default) if result.final_default else None,
     }
-    if result.oracle.by_seed:
-        finals["oracle"] = _seeds_json(result.oracle)
+    if result.oracle.by_run:
+        finals["oracle"] = _values_json(result.oracle)
     return finals
 
 
-def _seeds_json(values: SeedValues) -> dict[str, Any]:
+def _values_json(values: FinalValues) -> dict[str, Any]:
     interval = values.ci95
+    folds = {"folds": [fold for _, fold in values.by_run]} if values.folds > 1 else {}
     return {
-        "seeds": list(values.by_seed),
-        values.metric: list(values.by_seed.values()),
+        "seeds": [seed for seed, _ in values.by_run],
+        values.metric: list(values.by_run.values()),
         "mean": values.mean,
         "ci95": None if interval is None else list(interval),
-    }
+    } | folds
 
 
 def _failure_json(trial: TrialRow) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def _trial_cells(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow) -> dic
         "trial": trial.number,
         "state": trial.state,
         "seed": trial.seed,
+        "fold": trial.fold,
         "config": "+".join(trial.configs) or None,
         "source": trial.source,
         "superseded": trial.superseded,

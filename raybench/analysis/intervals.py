@@ -29,15 +29,20 @@ def metric_bounds(metric: str) -> Interval:
 
 
 def t_interval(
-    values: Sequence[float], bounds: Interval = (-math.inf, math.inf)
+    values: Sequence[float], bounds: Interval = (-math.inf, math.inf), overlap: float = 0.0
 ) -> Interval | None:
-    """95% Student t interval of the mean, clipped to ``bounds``; None under two values."""
+    """95% Student t interval of the mean, clipped to ``bounds``; None under two values.
+
+    ``overlap``: test over training images where the values come from cross-validation, whose folds
+    share training images; 0: independent values. The variance of the mean is then taken as
+    s^2 (1/n + overlap). Source: Nadeau and Bengio (2003), Machine Learning 52, 239-281.
+    """
     if len(values) < 2:
         return None
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2))
-    half = quantile * stdev(values) / math.sqrt(len(values))
+    half = quantile * stdev(values) * math.sqrt(1 / len(values) + overlap)
     mean = fmean(values)
     return (max(bounds[0], mean - half), min(bounds[1], mean + half))
 
@@ -72,11 +77,13 @@ def proportion_halfwidth(n_images: int, proportion: float = 0.5) -> float:
     return (high - low) / 2
 
 
-def paired_p_value(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
-    """Two-sided paired t test over the seeds that ``a`` and ``b`` (seed -> value) share.
+def paired_p_value(
+    a: Mapping[int, float], b: Mapping[int, float], overlap: float = 0.0
+) -> float | None:
+    """Two-sided paired t test over the seeds (or folds) that ``a`` and ``b`` share.
 
-    None where seeds cannot tell: fewer than two are shared, or the difference is the same for every
-    seed (kNN, linear probes), so that seeds have no spread to measure it by.
+    ``overlap`` as in ``t_interval``. None where seeds cannot tell: fewer than two are shared, or
+    the difference is the same for every seed (kNN, linear probes), so that there is no spread.
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     if len(differences) < 2:
@@ -86,7 +93,7 @@ def paired_p_value(a: Mapping[int, float], b: Mapping[int, float]) -> float | No
         return None
     from scipy.special import stdtr
 
-    statistic = fmean(differences) / (spread / math.sqrt(len(differences)))
+    statistic = fmean(differences) / (spread * math.sqrt(1 / len(differences) + overlap))
     return min(1.0, 2 * float(stdtr(len(differences) - 1, -abs(statistic))))
 
 

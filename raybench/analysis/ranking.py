@@ -11,14 +11,14 @@ import pandas as pd
 
 from raybench.analysis import numbers
 from raybench.analysis.intervals import holm, paired_p_value
-from raybench.analysis.results import PairResult, by_task, pair_results
+from raybench.analysis.results import FinalValues, PairResult, by_task, pair_results
 from raybench.records import SweepSnapshot, is_minimised
 
 ALPHA = 0.05
 RULE = (
-    "≈ marks backbones that a paired t test over the shared final seeds cannot tell apart from the "
-    "leader (5%, Holm over the task's backbones; without two shared seeds, or where seeds make no "
-    "difference, nothing can be told apart)."
+    "≈ marks backbones that a paired t test over the shared final seeds (folds, where a data set "
+    "is cross-validated) cannot tell apart from the leader (5%, Holm over the task's backbones; "
+    "without two shared seeds, or where seeds make no difference, nothing can be told apart)."
 )
 
 
@@ -96,7 +96,10 @@ def _order(result: PairResult) -> tuple[bool, float, str]:
 
 
 def _against(leader: PairResult, others: Sequence[PairResult]) -> dict[str, float]:
-    p_values = {o.pair.id: paired_p_value(leader.final.by_seed, o.final.by_seed) for o in others}
+    final = leader.final
+    p_values = {
+        o.pair.id: paired_p_value(final.by_unit, o.final.by_unit, final.overlap) for o in others
+    }
     return holm({name: p for name, p in p_values.items() if p is not None})
 
 
@@ -134,7 +137,7 @@ def _row(standing: Standing) -> dict[str, Any]:
         "test_mean": result.mean,
         "ci_low": low,
         "ci_high": high,
-        "seeds": len(result.final.by_seed),
+        "seeds": len(result.final.by_run),
         "seeds_wanted": result.final.wanted,
         "leads": standing.leads,
         "tied": standing.tied,
@@ -162,11 +165,20 @@ def _answer(task: str, ranked: Sequence[Standing], short: dict[str, str]) -> str
     leader = placed[0].result
     name = short[leader.pair.backbone]
     value = numbers.with_interval(leader.final.metric, leader.mean, leader.final.ci95)
-    seeds = numbers.plural(len(leader.final.by_seed), "seed")
-    score = f"{value} test {numbers.metric_title(leader.metric)} ({seeds})"
+    score = f"{value} test {numbers.metric_title(leader.metric)} ({_runs(leader.final)})"
     if len(placed) == 1:
         return f"On {task} only {name} has a final result: {score}{tail}."
     return f"On {task} {name} leads with {score}; {_rivals(placed[1:], short)}{tail}."
+
+
+def _runs(final: FinalValues) -> str:
+    """``3 seeds``; with cross-validation ``3 seeds x 5 folds``, or how many runs there are yet."""
+    seeds = numbers.plural(len({seed for seed, _ in final.by_run}), "seed")
+    if final.folds == 1:
+        return seeds
+    if len(final.by_run) < final.wanted:
+        return f"{len(final.by_run)} of {final.wanted} runs over seeds and folds"
+    return f"{seeds} x {final.folds} folds"
 
 
 def _rivals(others: Sequence[Standing], short: dict[str, str]) -> str:

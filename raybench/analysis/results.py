@@ -27,28 +27,50 @@ def task_name(pair: PairRow) -> str:
     return pair.dataset if pair.subset == "full" else f"{pair.dataset} ({pair.subset})"
 
 
+Run = tuple[int, int]
+"""Final seed and fold."""
+
+
 @dataclass(frozen=True, slots=True)
-class SeedValues:
-    """One test metric over final seeds.
+class FinalValues:
+    """One test metric over the finals: every seed, crossed with every fold where there are folds.
 
     Attributes:
         metric: ``test/...``.
-        by_seed: seed -> value, in order of seeds; only trials that are complete.
-        wanted: seeds that the sweep file asks for.
+        by_run: (seed, fold) -> value, in that order; only trials that are complete.
+        wanted: how many finals the sweep file asks for.
+        folds: 1 without cross-validation.
     """
 
     metric: str
-    by_seed: Mapping[int, float]
+    by_run: Mapping[Run, float]
     wanted: int
+    folds: int = 1
+
+    @property
+    def by_unit(self) -> dict[int, float]:
+        """What the statistics run over: seeds; or folds, each the mean over its seeds.
+
+        Folds, because they differ by their images as well, and seeds of one fold share them.
+        """
+        units: dict[int, list[float]] = {}
+        for (seed, fold), value in self.by_run.items():
+            units.setdefault(fold if self.folds > 1 else seed, []).append(value)
+        return {unit: fmean(values) for unit, values in sorted(units.items())}
+
+    @property
+    def overlap(self) -> float:
+        """Test over training images of a fold (1 part over folds - 2); 0 for seeds."""
+        return 1 / (self.folds - 2) if self.folds > 2 else 0.0
 
     @property
     def mean(self) -> float | None:
-        return fmean(self.by_seed.values()) if self.by_seed else None
+        return fmean(self.by_unit.values()) if self.by_run else None
 
     @property
     def ci95(self) -> Interval | None:
-        """95% t interval over seeds, clipped to what the metric can be; None under two seeds."""
-        return t_interval(tuple(self.by_seed.values()), metric_bounds(self.metric))
+        """95% t interval over seeds (folds), clipped to what the metric can be; None under two."""
+        return t_interval(tuple(self.by_unit.values()), metric_bounds(self.metric), self.overlap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +108,9 @@ class PairResult:
     tuned: float | None
     default: float | None
     config: str
-    final: SeedValues
-    final_default: SeedValues | None
-    oracle: SeedValues
+    final: FinalValues
+    final_default: FinalValues | None
+    oracle: FinalValues
 
     @property
     def task(self) -> str:
@@ -148,9 +170,9 @@ def pair_result(pair: PairRow, metric: str) -> PairResult:
         tuned=winner.best_value(metric) if winner else None,
         default=default.best_value(metric) if default and default.state == "complete" else None,
         config=config,
-        final=_seed_values(pair, config, metric),
-        final_default=_seed_values(pair, "default", metric) if both else None,
-        oracle=_seed_values(pair, config, metric, oracle=True),
+        final=final_values(pair, config, metric),
+        final_default=final_values(pair, "default", metric) if both else None,
+        oracle=final_values(pair, config, metric, oracle=True),
     )
 
 
@@ -174,12 +196,14 @@ def _counts(pair: PairRow) -> TrialCounts:
     )
 
 
-def _seed_values(pair: PairRow, config: str, metric: str, oracle: bool = False) -> SeedValues:
+def final_values(pair: PairRow, config: str, metric: str, oracle: bool = False) -> FinalValues:
+    """``metric`` (``val/...`` or ``test/...``) over the complete finals of one configuration."""
     name = final_metric(metric)
-    values: dict[int, float] = {}
+    values: dict[Run, float] = {}
     for trial in pair.final_trials(config):
         if trial.state == "complete" and trial.end is not None and trial.seed is not None:
             found = trial.end.oracle if oracle else trial.end.test
             if name in found:
-                values[trial.seed] = found[name]
-    return SeedValues(name, dict(sorted(values.items())), len(pair.final_seeds))
+                values[(trial.seed, trial.fold)] = found[name]
+    wanted = len(pair.final_seeds) * pair.folds
+    return FinalValues(name, dict(sorted(values.items())), wanted, pair.folds)

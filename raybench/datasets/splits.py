@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.datasets.cards import Split
+from raybench.datasets.folds import fold_parts
 from raybench.errors import DataError
 from raybench.fields import SUBSET_PATTERN
 from raybench.seeding import derive_seed
@@ -38,6 +39,8 @@ def make_splits(
     groups: Sequence[str | None],
     split: SplitSpec | None,
     split_seed: int,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> Splits:
     """Keep official splits, cut what is missing: stratified, with no group in two splits.
 
@@ -51,10 +54,15 @@ def make_splits(
         groups: what must stay together (a patient), or None for all.
         split: fractions; None: the defaults.
         split_seed: names the draw.
+        folds: parts for cross-validation, instead of the fractions. Part ``fold`` is the test
+            split, the next one validation, the others train (five parts: 60/20/20).
+        fold: which part, from 0.
 
     Raises:
         DataError: a class too small to stand in every split that is cut.
     """
+    if folds is not None:
+        return _cross(labels, classes, groups, folds, fold, derive_seed(split_seed, "folds"))
     fractions = split or SplitSpec()
     names = np.array([name or "" for name in official])
     train, val, test = (np.flatnonzero(names == name) for name in ("train", "val", "test"))
@@ -67,6 +75,19 @@ def make_splits(
     else:
         parts = {"train": train, "val": val, "test": test}
     return Splits(**{name: np.sort(indices).astype(np.int64) for name, indices in parts.items()})
+
+
+def _cross(
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    groups: Sequence[str | None],
+    folds: int,
+    fold: int,
+    seed: int,
+) -> Splits:
+    part = fold_parts(labels, classes, groups, folds, seed)
+    test, val = part == fold, part == (fold + 1) % folds
+    return Splits(*(np.flatnonzero(where) for where in (~(test | val), val, test)))
 
 
 def take_subset(train: Indices, labels: NDArray[np.int64], subset: str, split_seed: int) -> Indices:

@@ -45,7 +45,7 @@ def interval_scale(ranked: Sequence[Standing]) -> Scale | None:
     found: list[float] = []
     for standing in ranked:
         final = standing.result.final
-        found += final.by_seed.values()
+        found += final.by_unit.values()
         found += final.ci95 or ()
     return svg.fit(found, 6, _BAR_WIDTH - 6) if found else None
 
@@ -63,7 +63,7 @@ def interval_bar(standing: Standing, scale: Scale | None, leader: float | None) 
         low, high = (scale(end) for end in final.ci95)
         parts.append(svg.line(low, middle, high, middle, "interval"))
     parts += [
-        svg.line(scale(v), middle - 4, scale(v), middle + 4, "seed") for v in final.by_seed.values()
+        svg.line(scale(v), middle - 4, scale(v), middle + 4, "seed") for v in final.by_unit.values()
     ]
     parts.append(svg.marker(scale(final.mean), middle, Style("#1b2733", "circle"), 4))
     title = numbers.with_interval(final.metric, final.mean, final.ci95)

@@ -56,7 +56,7 @@ def _task(
     return {
         "name": task,
         "rows": [_row(s, looks) | {"bar": charts.interval_bar(s, scale, leader)} for s in ranked],
-        "oracle": any(r.oracle.by_seed for r in results),
+        "oracle": any(r.oracle.by_run for r in results),
         "legend": [_mark(r, looks) for r in results],
         "figures": [figure for figure in figures if figure.svg is not None],
         "sampling": next((note for r in results if (note := sampling_note(r))), None),
@@ -83,7 +83,7 @@ def _row(standing: Standing, looks: Looks) -> dict[str, Any]:
         "test": numbers.with_interval(final.metric, final.mean, final.ci95),
         "p": "" if standing.p_value is None else f"Holm-adjusted p = {standing.p_value:.3g}",
         "oracle": numbers.metric_value(final.metric, result.oracle.mean),
-        "seeds": f"{len(final.by_seed)}/{final.wanted}",
+        "seeds": f"{len(final.by_run)}/{final.wanted}",
         "test_default": numbers.metric_value(final.metric, default.mean if default else None),
         "tuned": numbers.metric_value(metric, result.tuned),
         "default": numbers.metric_value(metric, result.default),

@@ -109,7 +109,7 @@ def _leader_cells(standing: Standing, short: Mapping[str, str]) -> Row:
         place,
         short[result.pair.backbone],
         numbers.with_interval(final_metric(metric), result.mean, result.final.ci95),
-        f"{len(result.final.by_seed)}/{result.final.wanted}",
+        f"{len(result.final.by_run)}/{result.final.wanted}",
         numbers.metric_value(metric, result.tuned, unit=False),
         numbers.metric_value(metric, result.default, unit=False),
         numbers.metric_change(metric, result.gain),
@@ -127,7 +127,7 @@ def _status_cells(result: PairResult, backbone: str) -> Row:
         backbone,
         result.pair.state,
         *(str(count) for count in trials),
-        f"{len(result.final.by_seed)}/{result.final.wanted}",
+        f"{len(result.final.by_run)}/{result.final.wanted}",
         numbers.duration(result.search_device_seconds),
         numbers.metric_value(result.metric, result.tuned),
     )
@@ -135,7 +135,7 @@ def _status_cells(result: PairResult, backbone: str) -> Row:
 
 def _status_note(snapshot: SweepSnapshot, results: Sequence[PairResult]) -> str:
     owed = numbers.plural(sum(r.counts.owed for r in results), "search trial")
-    finals = sum(r.final.wanted - len(r.final.by_seed) for r in results)
+    finals = sum(r.final.wanted - len(r.final.by_run) for r in results)
     spent = numbers.duration(sum(r.search_device_seconds for r in results))
     lease = " ".join(f"{k}={v}" for k, v in (snapshot.lease or {}).items())
     return (

@@ -22,9 +22,18 @@ def caption(snapshot: SweepSnapshot) -> str:
     runs = f"final runs (seeds {numbers.listing(map(str, seeds))})" if seeds else "final runs"
     return (
         f"Test {metric}{direction}: mean of {runs} of {_chosen(snapshot, metric)}, "
-        "± or [ ] the 95% t interval over seeds. "
+        f"± or [ ] the 95% t interval over {_units(snapshot)}. "
         "Gain: validation, tuned minus default. Device: search, wall time × GPU share (CPU: cores)."
         + _oracle(snapshot.spec)
+    )
+
+
+def _units(snapshot: SweepSnapshot) -> str:
+    """What the intervals run over."""
+    crossed = {pair.folds > 1 for pair in snapshot.pairs if pair.current}
+    folds = "folds (Nadeau-Bengio, each fold the mean of its seeds)"
+    return {frozenset({True}): folds, frozenset({True, False}): f"seeds, or {folds}"}.get(
+        frozenset(crossed), "seeds"
     )
 
 

@@ -25,6 +25,7 @@ class Assignment:
     shape: Shape
     known_epochs: int
     seed: int | None = None
+    fold: int = 0
     source_epochs: int | None = None
     """Best epoch of the search trial a final repeats; used where ``final.refit``."""
 

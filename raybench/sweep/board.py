@@ -148,12 +148,13 @@ class PairBoard:
         """Finals still to be run or running, for the wall clock's reserve."""
         wanted = set(self._finals_wanted())
         done = {final_run(row) for row in self._finals if row.state in TERMINAL}
-        expected = len(self.pair.final_seeds) * len(self.pair.final_configs)
-        return len(wanted - done) if wanted else expected
+        return len(wanted - done) if wanted else self.pair.final_trials
 
     def _finals_wanted(self) -> tuple[FinalRun, ...]:
-        seeds, configs = self.pair.final_seeds, self.pair.final_configs
-        return finals_wanted(self._winners(), seeds, configs, self._metric)
+        pair = self.pair
+        return finals_wanted(
+            self._winners(), pair.final_seeds, pair.folds, pair.final_configs, self._metric
+        )
 
     def params_of(self, source: int) -> Params:
         return dict(self._rows["search"][source].params)
@@ -221,7 +222,7 @@ class PairBoard:
             search_done=tally.search_done,
             quota=self.pair.quota,
             final_done=sum(row.state in TERMINAL for row in finals),
-            final_total=len(wanted) or len(self.pair.final_seeds) * len(self.pair.final_configs),
+            final_total=len(wanted) or self.pair.final_trials,
             running=len(self.active),
             failed=tally.failed,
             best=None if winner is None else winner.best_value(self._metric),

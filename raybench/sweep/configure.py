@@ -56,5 +56,6 @@ def trial_config(
         device_share=shape.device_share,
         memory_fraction=shape.gpus * MEMORY_HEADROOM if 0 < shape.gpus < 1 else None,
         known_epochs=assignment.known_epochs,
+        fold=assignment.fold,
         data_digest=data_digest,
     )

@@ -7,7 +7,7 @@ the driver that holds the lease may. ``reader`` reads.
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
 import logging
 import math
@@ -19,18 +19,20 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
+from raybench.datasets.manifest import Manifest
 from raybench.errors import HomeError
 from raybench.plan import Pair, Plan
 from raybench.records import EndRecord, EpochRecord, Phase, is_minimised, to_dict
-from raybench.seeding import derive_seed
-from raybench.space import Params, Space
-from raybench.spec import TUNABLE, SweepSpec
+from raybench.space import Params
+from raybench.spec import SweepSpec
 from raybench.sweep.lease import Lease
-from raybench.sweep.tables import engine_options, pairs, sweeps, write_transaction
+from raybench.sweep.progress import FinalRun
+from raybench.sweep.suggest import distributions_of, suggest
+from raybench.sweep.tables import engine_options, manifests, pairs, sweeps, write_transaction
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
@@ -113,6 +115,22 @@ class Ledger:
         with self._transaction() as connection:
             connection.execute(pairs.update().where(where).values(facts=json.dumps(dict(facts))))
 
+    def write_manifest(self, dataset: str, manifest: Manifest) -> None:
+        """Keep what the sweep runs on; one that is here already is left as it is."""
+        name = self._spec.name
+        where = (manifests.c.sweep == name) & (manifests.c.digest == manifest.digest)
+        with self._transaction() as connection:
+            if connection.execute(sa.select(manifests.c.digest).where(where)).first() is None:
+                row = {"sweep": name, "digest": manifest.digest, "dataset": dataset}
+                connection.execute(manifests.insert().values(content=manifest.to_bytes(), **row))
+
+    def read_manifest(self, digest: str) -> Manifest | None:
+        """What an earlier attempt has run on."""
+        where = (manifests.c.sweep == self._spec.name) & (manifests.c.digest == digest)
+        with self._engine.connect() as connection:
+            content = connection.scalar(sa.select(manifests.c.content).where(where))
+        return None if content is None else Manifest.from_bytes(content)
+
     def set_deadline(self) -> None:
         """The sweep's wall clock is spent; unfinished pairs are incomplete until it is raised."""
         where = sweeps.c.sweep == self._spec.name
@@ -131,52 +149,22 @@ class Ledger:
         The sampler is seeded by (sweep seed, pair, number), so the same history gives the same
         suggestion in every attempt.
         """
-        distributions = _distributions(self._spec.space)
+        distributions = distributions_of(self._spec.space)
         study = self._study(pair.id, "search")
         if number < len(pair.ladder):
             params = dict(pair.ladder[number])
         else:
-            params = self._suggest(study, pair, number, distributions)
+            params = suggest(study, self._spec, pair, number, distributions)
         self._create(pair.id, "search", number, params, distributions, {})
         return params
 
     def create_final_trial(
-        self, pair: Pair, number: int, params: Mapping[str, float], seed: int, source: int
+        self, pair: Pair, number: int, params: Mapping[str, float], run: FinalRun
     ) -> None:
-        """One final trial: the parameters of search trial ``source`` under ``seed``."""
-        attributes = {"seed": seed, "source": source}
-        distributions = _distributions(self._spec.space)
+        """One final trial with the parameters of the search trial that ``run`` names."""
+        attributes = dataclasses.asdict(run)
+        distributions = distributions_of(self._spec.space)
         self._create(pair.id, "final", number, params, distributions, attributes)
-
-    def _suggest(
-        self,
-        study: optuna.Study,
-        pair: Pair,
-        number: int,
-        distributions: dict[str, BaseDistribution],
-    ) -> Params:
-        """Ask a copy of the study in memory.
-
-        TPE writes to the trial it samples for; on the copy, a kill between suggesting and storing
-        leaves nothing behind, and number and parameters go to the ledger in one transaction.
-        """
-        twin = optuna.create_study(sampler=self._sampler(pair, number), direction=study.direction)
-        if self._spec.search.sampler != "random":
-            twin.add_trials(_for_sampler(t) for t in study.get_trials(deepcopy=False))
-        return dict(twin.ask(distributions).params)
-
-    def _sampler(self, pair: Pair, number: int) -> optuna.samplers.BaseSampler:
-        seed = derive_seed(self._spec.seed, "sampler", pair.id, number)
-        if self._spec.search.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                n_startup_trials=max(len(pair.ladder), 5),
-                multivariate=True,
-                constant_liar=True,
-                seed=seed,
-            )
 
     def _create(
         self,
@@ -239,7 +227,7 @@ class Ledger:
     def skip_trial(self, pair: Pair, number: int, end: EndRecord) -> Params:
         """Record a search trial that will not run (pair_failed): created and told at once."""
         params = dict(pair.ladder[number]) if number < len(pair.ladder) else pair.default_params
-        self._create(pair.id, "search", number, params, _distributions(self._spec.space), {})
+        self._create(pair.id, "search", number, params, distributions_of(self._spec.space), {})
         self.finish((pair.id, "search", number), end, [])
         return params
 
@@ -281,28 +269,6 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
     raise AssertionError("the loop returns or raises")
 
 
-def _distributions(space: Space) -> dict[str, BaseDistribution]:
-    distributions: dict[str, BaseDistribution] = {}
-    for name, range_ in sorted(space.items()):
-        if TUNABLE[name] is int:
-            distributions[name] = IntDistribution(int(range_.low), int(range_.high), log=range_.log)
-        else:
-            distributions[name] = FloatDistribution(range_.low, range_.high, log=range_.log)
-    return distributions
-
-
-def _for_sampler(trial: FrozenTrial) -> FrozenTrial:
-    """A copy without records, which the sampler does not read and Optuna would copy deeply.
-
-    A drained trial comes back: the study that is asked must neither hand it out nor forget it.
-    """
-    lean = copy.copy(trial)
-    lean.user_attrs = {}
-    if lean.state == TrialState.WAITING:
-        lean.state = TrialState.RUNNING
-    return lean
-
-
 def _definition(pair: Pair) -> dict[str, Any]:
     """What ``status`` and ``report`` need of a pair without its sweep file."""
     return {
@@ -313,6 +279,7 @@ def _definition(pair: Pair) -> dict[str, Any]:
         "quota": pair.quota,
         "default_params": pair.default_params,
         "final_seeds": list(pair.final_seeds),
+        "folds": pair.folds,
         "final_configs": list(pair.final_configs),
     }
 

@@ -17,10 +17,11 @@ TERMINAL = frozenset({"complete", "pruned", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class FinalRun:
-    """One final trial: the parameters of search trial ``source`` under ``seed``."""
+    """One final trial: the parameters of search trial ``source`` under ``seed``, on ``fold``."""
 
     seed: int
     source: int
+    fold: int = 0
 
 
 def search_of(trials: Iterable[TrialRow]) -> list[TrialRow]:
@@ -58,17 +59,26 @@ def final_sources(trials: Iterable[TrialRow], configs: Collection[str], metric: 
 
 
 def finals_wanted(
-    trials: Iterable[TrialRow], seeds: Sequence[int], configs: Collection[str], metric: str
+    trials: Iterable[TrialRow],
+    seeds: Sequence[int],
+    folds: int,
+    configs: Collection[str],
+    metric: str,
 ) -> tuple[FinalRun, ...]:
     """Every final the pair needs now, whether it exists or not, seed by seed."""
     sources = sorted(final_sources(trials, configs, metric))
-    return tuple(FinalRun(seed, source) for seed in seeds for source in sources)
+    return tuple(
+        FinalRun(seed, source, fold)
+        for seed in seeds
+        for fold in range(folds)
+        for source in sources
+    )
 
 
 def final_run(trial: TrialRow) -> FinalRun:
     assert trial.seed is not None
     assert trial.source is not None
-    return FinalRun(trial.seed, trial.source)
+    return FinalRun(trial.seed, trial.source, trial.fold)
 
 
 def pair_state(

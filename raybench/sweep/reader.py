@@ -217,6 +217,7 @@ def _trial_row(
         epochs=tuple(epochs),
         end=end,
         seed=attributes.get("seed"),
+        fold=attributes.get("fold", 0),
         source=attributes.get("source"),
         failures=tuple(attributes.get("failures", ())),
     )
@@ -233,8 +234,9 @@ def _pair_row(
     metric = spec["search"]["metric"]
     exhausted = is_exhausted(rows, spec["budget"]["device_hours"])
     quota, configs = definition["quota"], definition["final_configs"]
-    wanted = finals_wanted(rows, definition["final_seeds"], configs, metric)
-    marked = mark_finals(rows, definition["final_seeds"], configs, metric)
+    seeds, folds = definition["final_seeds"], definition.get("folds", 1)
+    wanted = finals_wanted(rows, seeds, folds, configs, metric)
+    marked = mark_finals(rows, seeds, configs, metric)
     ordered = sorted(marked, key=lambda t: (t.phase == "final", t.number))
     return PairRow(
         id=row.pair,
@@ -245,7 +247,8 @@ def _pair_row(
         quota=quota,
         owed=search_owed(rows, quota, exhausted),
         default_params=definition["default_params"],
-        final_seeds=tuple(definition["final_seeds"]),
+        final_seeds=tuple(seeds),
+        folds=folds,
         final_configs=tuple(configs),
         trials=tuple(t for t in ordered if keys is None or t.key in keys),
         facts=json.loads(row.facts),

@@ -145,11 +145,11 @@ class SweepSearcher:
 
     def _create_final(self, board: PairBoard, run: FinalRun) -> Assignment:
         number, params = board.next_number("final"), board.params_of(run.source)
-        self._ledger.create_final_trial(board.pair, number, params, run.seed, run.source)
+        self._ledger.create_final_trial(board.pair, number, params, run)
         key = board.add(
             TrialRow(
                 board.pair.id, "final", number, "running", params, (), None,
-                seed=run.seed, source=run.source,
+                seed=run.seed, fold=run.fold, source=run.source,
             )
         )  # fmt: skip
         return self._assignment(board, key)
@@ -204,6 +204,7 @@ class SweepSearcher:
             shape=board.shape,
             known_epochs=len(row.epochs),
             seed=row.seed,
+            fold=row.fold,
             source_epochs=source_epochs,
         )
 

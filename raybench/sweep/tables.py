@@ -50,6 +50,15 @@ pairs = sa.Table(
     sa.Column("facts", sa.Text, nullable=False),  # JSON: what the preflight found
 )
 
+manifests = sa.Table(
+    "raybench_manifests",
+    metadata,
+    sa.Column("sweep", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("dataset", sa.String(64), nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),  # datasets.manifest.Manifest.to_bytes
+)
+
 leases = sa.Table(
     "raybench_leases",
     metadata,

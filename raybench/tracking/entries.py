@@ -101,7 +101,7 @@ def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: P
     tags = pair_tags(snapshot.sweep, pair) | _trial_tags(snapshot.attempt, trial)
     return RunEntry(
         key=trial.key,
-        name=_trial_name(trial),
+        name=_trial_name(pair, trial),
         status=status,
         settled=True,
         tags=tags | (_end_tags(end, weights) if end else {}),
@@ -114,9 +114,10 @@ def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: P
     )
 
 
-def _trial_name(trial: TrialRow) -> str:
+def _trial_name(pair: PairRow, trial: TrialRow) -> str:
     if trial.phase == "final":
-        return f"final seed {trial.seed} of trial {trial.source}"
+        fold = f" fold {trial.fold}" if pair.folds > 1 else ""
+        return f"final seed {trial.seed}{fold} of trial {trial.source}"
     tuned = " ".join(f"{name}={value:.3g}" for name, value in sorted(trial.params.items()))
     return f"search {trial.number} {tuned}".strip()
 
@@ -155,7 +156,10 @@ def _end_tags(end: EndRecord, weights: Weights | None) -> dict[str, str]:
 def _trial_params(pair: PairRow, trial: TrialRow) -> dict[str, str]:
     params = {name: str(value) for name, value in trial.params.items()}
     params |= {"backbone": pair.backbone, "dataset": pair.dataset, "subset": pair.subset}
-    return params if trial.seed is None else params | {"final_seed": str(trial.seed)}
+    if trial.seed is None:
+        return params
+    fold = {"final_fold": str(trial.fold)} if pair.folds > 1 else {}
+    return params | {"final_seed": str(trial.seed)} | fold
 
 
 def _trial_points(trial: TrialRow, end: EndRecord | None) -> Iterator[Point]:

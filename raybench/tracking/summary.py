@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from statistics import fmean
 
-from raybench.analysis.intervals import metric_bounds, t_interval
+from raybench.analysis.results import final_values
 from raybench.records import PairRow, PairState, TrialRow, is_better
 from raybench.selection import select_winner
 from raybench.tracking.entries import CLOSED, Point, RunEntry, RunStatus, milliseconds, pair_tags
@@ -40,8 +39,8 @@ def exported_trial(pair: PairRow) -> TrialRow | None:
     """
     if pair.state != "done":
         return None
-    by_seed = {t.seed: t for t in pair.final_trials("tuned") if t.state == "complete"}
-    finals = (by_seed[seed] for seed in pair.final_seeds if seed in by_seed)
+    complete = [t for t in pair.final_trials("tuned") if t.state == "complete"]
+    finals = sorted(complete, key=lambda t: (pair.final_seeds.index(t.seed or 0), t.fold))
     return next((t for t in finals if t.end is not None and t.end.weights_path), None)
 
 
@@ -112,17 +111,16 @@ def _chosen(pair: PairRow, metric: str, winner: TrialRow) -> Iterator[Point]:
 
 
 def _test_means(pair: PairRow) -> Iterator[Point]:
-    """Mean over the final seeds and its 95% t interval, of every test metric all seeds have."""
+    """Mean over the finals and its 95% t interval, of every test metric that all of them have."""
     ends = [t.end for t in pair.final_trials("tuned") if t.state == "complete" and t.end]
     if not ends:
         return
     time_ms, step = milliseconds(max(e.finished_at for e in ends)), len(_complete_search(pair))
     for key in ends[0].test:
-        values = [e.test[key] for e in ends if key in e.test]
-        if len(values) < len(ends):
+        values = final_values(pair, "tuned", key)
+        if values.mean is None or len(values.by_run) < len(ends):
             continue
-        yield Point(key, fmean(values), time_ms, step)
-        interval = t_interval(values, metric_bounds(key))
-        if interval is not None:
-            yield Point(f"{key}_ci95_low", interval[0], time_ms, step)
-            yield Point(f"{key}_ci95_high", interval[1], time_ms, step)
+        yield Point(key, values.mean, time_ms, step)
+        if values.ci95 is not None:
+            yield Point(f"{key}_ci95_low", values.ci95[0], time_ms, step)
+            yield Point(f"{key}_ci95_high", values.ci95[1], time_ms, step)

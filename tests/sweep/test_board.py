@@ -43,7 +43,7 @@ def _check(board: PairBoard, device_hours: float | None) -> None:
     rows = board.rows
     exhausted = is_exhausted(rows, device_hours)
     seeds, configs = board.pair.final_seeds, board.pair.final_configs
-    wanted = finals_wanted(rows, seeds, configs, METRIC)
+    wanted = finals_wanted(rows, seeds, 1, configs, METRIC)
     winner = select_winner(rows, METRIC)
     progress = board.progress(False)
     assert board.exhausted == exhausted
