@@ -12,8 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from raybench.backbones.cards import GROUPS
-from raybench.backbones.index import check_backbone
+from raybench.backbones.index import check_backbone, is_pattern
+from raybench.backbones.patterns import expand_pattern
 from raybench.datasets.folders import check_dataset
+from raybench.errors import SpecError
 from raybench.fields import SUBSET_PATTERN
 from raybench.mistakes import Mistakes, nearest
 from raybench.plan import pair_id
@@ -258,7 +260,7 @@ def check_names(spec: SweepSpec, origins: Origins, mistakes: Mistakes) -> None:
     """Unknown backbones and data sets, missing folders, entries that stand twice."""
     pairs: dict[str, int] = {}
     for index, backbone in zip(origins["backbones"], spec.backbones, strict=False):
-        sentences = _group_mistakes(backbone.name) or check_backbone(backbone)
+        sentences = _several_mistakes(backbone.name) or check_backbone(backbone)
         mistakes.add_all(("backbones", index), sentences)
         if sentences:
             continue
@@ -282,7 +284,14 @@ def check_names(spec: SweepSpec, origins: Origins, mistakes: Mistakes) -> None:
         names.setdefault(dataset.name, index)
 
 
-def _group_mistakes(name: str) -> list[str]:
+def _several_mistakes(name: str) -> list[str]:
+    """What is wrong with a name that stands for several backbones."""
+    if is_pattern(name):
+        try:
+            expand_pattern(name)
+        except SpecError as error:
+            return list(error.mistakes)
+        return [f"'{name}' is a pattern; write it alone, as '- {name}'"]
     if not name.startswith("@"):
         return []
     if name in GROUPS:

@@ -1,30 +1,32 @@
 """What a plan will cost, as far as it can be known without running anything.
 
 Trials and epochs are exact upper bounds. Seconds come from what this home has measured of the same
-backbone at the same image size; where it has measured nothing, the estimate is absent, not made up.
+backbone at the same image size, else from its multiply-adds at a rate that is named (``costs``).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raybench.datasets.folders import DatasetCounts, count_dataset
-from raybench.errors import HomeError
+from raybench.costs import REFERENCE, Costs, read_costs
+from raybench.datasets.folders import DatasetCounts, check_dataset, count_dataset
 from raybench.fields import SUBSET_PATTERN
 from raybench.plan import Pair, Plan, make_plan
 from raybench.settings import Settings
 from raybench.spec import SweepSpec
 
 SMALL_TEST_IMAGES = 2000
+CROSS_VALIDATE_BELOW = 2000
 WEIGHT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class PairEstimate:
-    """One pair's work. Hours and gigabytes are None where nothing comparable was measured."""
+    """One pair's work. Hours and gigabytes are None where nothing is known of the backbone.
+
+    ``measured``: the hours rest on this home's trials of the same backbone and image size.
+    """
 
     pair: Pair
     search_trials: int
@@ -32,7 +34,9 @@ class PairEstimate:
     epochs: int
     train_images: int | None
     test_images: int | None
+    images: int | None
     device_hours: float | None
+    measured: bool
     checkpoint_gb: float | None
 
 
@@ -43,11 +47,17 @@ class PlanEstimate:
     plan: Plan
     pairs: tuple[PairEstimate, ...]
     usd_per_hour: float | None
+    basis: str = REFERENCE
 
     @property
     def device_hours(self) -> float | None:
         known = [p.device_hours for p in self.pairs if p.device_hours is not None]
         return sum(known) if known else None
+
+    @property
+    def unmeasured_pairs(self) -> int:
+        """Pairs whose hours rest on multiply-adds."""
+        return sum(p.device_hours is not None and not p.measured for p in self.pairs)
 
     @property
     def unknown_pairs(self) -> int:
@@ -69,6 +79,18 @@ class PlanEstimate:
             if p.test_images and p.test_images < SMALL_TEST_IMAGES
         }
 
+    def small_datasets(self) -> list[str]:
+        """Data sets too small for one test split, which could be cross-validated instead."""
+        names = {
+            p.pair.dataset.name
+            for p in self.pairs
+            if p.images is not None
+            and p.images < CROSS_VALIDATE_BELOW
+            and p.pair.folds == 1
+            and not check_dataset(p.pair.dataset.model_copy(update={"folds": 5, "split": None}))
+        }
+        return sorted(names)
+
     def as_json(self) -> dict[str, Any]:
         spec = self.plan.spec
         return {
@@ -81,7 +103,9 @@ class PlanEstimate:
             },
             "resources": spec.resources.model_dump(mode="json"),
             "device_hours": self.device_hours,
+            "device_hours_basis": self.basis if self.unmeasured_pairs else "measured",
             "pairs_without_estimate": self.unknown_pairs,
+            "small_datasets": self.small_datasets(),
             "usd": self.usd,
             "test_interval_halfwidth": {k: v[1] for k, v in self.small_tests().items()},
             "pairs": [
@@ -96,6 +120,8 @@ class PlanEstimate:
                     "train_images": p.train_images,
                     "test_images": p.test_images,
                     "device_hours": p.device_hours,
+                    "measured": p.measured,
+                    "folds": p.pair.folds,
                     "checkpoint_gb": p.checkpoint_gb,
                 }
                 for p in self.pairs
@@ -103,40 +129,34 @@ class PlanEstimate:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    seconds_per_image: float
-    parameters: float | None
-
-
 def estimate_plan(
     spec: SweepSpec, settings: Settings, usd_per_hour: float | None = None
 ) -> PlanEstimate:
-    """Expand the spec and put a price on each pair where this home knows one."""
-    plan = make_plan(spec)
-    measured = _measurements(settings)
+    """Expand the spec and put a price on each pair."""
+    plan, costs = make_plan(spec), read_costs(settings)
     counts = {dataset.name: count_dataset(dataset) for dataset in spec.datasets}
-    pairs = tuple(_estimate(spec, pair, counts[pair.dataset.name], measured) for pair in plan.pairs)
-    return PlanEstimate(plan, pairs, usd_per_hour)
+    pairs = tuple(_estimate(spec, pair, counts[pair.dataset.name], costs) for pair in plan.pairs)
+    return PlanEstimate(plan, pairs, usd_per_hour, costs.basis)
 
 
 def _estimate(
     spec: SweepSpec,
     pair: Pair,
     counts: DatasetCounts | None,
-    measured: Mapping[tuple[str, int], _Measured],
+    costs: Costs,
 ) -> PairEstimate:
     finals = pair.final_trials
     epochs = (pair.quota + finals) * spec.recipe.epochs
     images = None if counts is None else _subset_images(counts, pair.subset)
-    known = measured.get((pair.title, spec.recipe.image_size))
-    hours = gigabytes = None
-    if known is not None:
-        if known.parameters is not None:
-            gigabytes = known.parameters * WEIGHT_BYTES * (pair.quota + finals) / 1e9
-        if images is not None:
-            share = spec.resources.gpus if isinstance(spec.resources.gpus, float) else 1.0
-            hours = known.seconds_per_image * images * epochs * (share or 1.0) / 3600
+    size = spec.recipe.image_size
+    parameters, epoch = costs.parameters(pair, size), None
+    if counts is not None and images is not None:
+        epoch = costs.epoch_seconds(pair, size, images, counts.val)
+    hours = None
+    if epoch is not None:
+        share = spec.resources.gpus if isinstance(spec.resources.gpus, float) else 1.0
+        hours = epoch[0] * epochs * ((share or 1.0) if epoch[1] else 1.0) / 3600
+    trials = pair.quota + finals
     return PairEstimate(
         pair=pair,
         search_trials=pair.quota,
@@ -144,8 +164,10 @@ def _estimate(
         epochs=epochs,
         train_images=images,
         test_images=None if counts is None else counts.test,
+        images=None if counts is None else counts.total,
         device_hours=hours,
-        checkpoint_gb=gigabytes,
+        measured=epoch is not None and epoch[1],
+        checkpoint_gb=None if parameters is None else parameters * WEIGHT_BYTES * trials / 1e9,
     )
 
 
@@ -157,33 +179,3 @@ def _subset_images(counts: DatasetCounts, subset: str) -> int:
     if match["shots"]:
         return int(match["shots"]) * counts.classes
     return counts.train
-
-
-def _measurements(settings: Settings) -> dict[tuple[str, int], _Measured]:
-    """Backbone and image size -> device-seconds per training image, over the home's sweeps."""
-    from raybench.sweep.reader import SweepReader, sweep_names
-    from raybench.sweep.tables import open_engine
-
-    path = settings.ledger_file
-    if path is not None and not path.exists():
-        return {}
-    try:
-        engine = open_engine(settings.ledger_url, create=False)
-    except HomeError:
-        return {}  # ``run`` and ``status`` say what is wrong with it; a plan needs no ledger
-    seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
-    parameters: dict[tuple[str, int], float | None] = {}
-    for name in sweep_names(engine):
-        snapshot = SweepReader(engine, name).snapshot()
-        size = int(snapshot.spec["recipe"]["image_size"])
-        for pair in snapshot.pairs:
-            images = float(pair.facts.get("train_images", 0))
-            epochs = [record for trial in pair.trials for record in trial.epochs]
-            if not images or not epochs:
-                continue
-            key = (pair.backbone, size)
-            seconds[key].append(sum(r.duration_s for r in epochs) / (images * len(epochs)))
-            known = pair.facts.get("parameters")  # the user's own models have none
-            parameters[key] = None if known is None else float(known)
-    engine.dispose()
-    return {k: _Measured(sum(v) / len(v), parameters[k]) for k, v in seconds.items()}

@@ -5,7 +5,7 @@ Imports are inside the functions, so that ``import raybench`` costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from raybench.records import SweepSnapshot
     from raybench.settings import Settings
+    from raybench.sweep.preflight import Preflight
     from raybench.sweep.reader import SweepReader
     from raybench.sweep.run import Observer, RunResult, Tracker
 
@@ -109,6 +110,7 @@ def run_sweep_file(
     max_gpus: float | None = None,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
+    accept_leaks: bool = False,
     tracking: bool = True,
     observer: Observer | None = None,
 ) -> RunResult:
@@ -124,9 +126,38 @@ def run_sweep_file(
         max_gpus=max_gpus,
         num_cpus=num_cpus,
         num_gpus=num_gpus,
+        accept_leaks=accept_leaks,
         tracker=_tracker_factory(settings) if tracking else None,
     )
     return run_sweep(load_spec(spec, overrides), settings, options, observer)
+
+
+def fetch(
+    spec: str | Path,
+    *,
+    home: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Preflight:
+    """Everything that ``run`` needs from outside: weights, data, the decoded cache; all checked.
+
+    For machines with a network (login nodes); ``run`` then needs none. Leaks are told, not refused.
+
+    Raises:
+        SpecError, DataError: what is wrong with the sweep file, the data or the models.
+        HomeError, ResourceError: what cannot be written or had.
+    """
+    from raybench.plan import make_plan
+    from raybench.records import SweepSnapshot
+    from raybench.settings import create_home, resolve_settings
+    from raybench.sweep.preflight import check_everything
+    from raybench.validate import load_spec
+
+    plan = make_plan(load_spec(spec, overrides))
+    settings = resolve_settings(home)
+    create_home(settings)
+    nothing = SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())
+    return check_everything(plan, settings, nothing, tell, accept_leaks=True)
 
 
 def sync(name: str | None = None, home: str | Path | None = None) -> Any:

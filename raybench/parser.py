@@ -36,9 +36,17 @@ def _add_declaring(verbs: Any) -> None:
 
 
 def _add_running(verbs: Any) -> None:
-    verb = _verb(verbs, "run", "start or resume a sweep, end with the leaderboard")
+    verb = _verb(verbs, "fetch", "download and check weights and data; run then needs no network")
     _spec_arguments(verb)
     _home(verb)
+    _json(verb)
+    verb = _verb(verbs, "run", "start or resume a sweep, end with the leaderboard")
+    _spec_arguments(verb, "a sweep file, the name of a shipped one, or a folder of images")
+    _home(verb)
+    verb.add_argument("--budget", metavar="TIME", help="for a folder: how long it may take (30m)")
+    verb.add_argument(
+        "--accept-leaks", action="store_true", help="run though images stand in several splits"
+    )
     verb.add_argument("--address", help="a running Ray (default: RAY_ADDRESS, else a private one)")
     verb.add_argument("--max-gpus", type=_amount, metavar="N", help="leave the other GPUs alone")
     verb.add_argument("--num-cpus", type=_count, metavar="N", help="cores of a private Ray")
@@ -67,10 +75,28 @@ def _add_reading(verbs: Any) -> None:
 def _add_looking(verbs: Any) -> None:
     verb = _verb(verbs, "backbones", "what can be named as a backbone")
     verb.add_argument(
-        "pattern", nargs="?", default="*", help="shell pattern, e.g. 'timm:convnext*'"
+        "pattern", nargs="?", help="a group, or a shell pattern: @modern, 'timm:convnext*.fb_in1k'"
+    )
+    verb.add_argument(
+        "--image-size", type=_side, metavar="N", help="measure MACs at this size, now"
     )
     _json(verb)
     verb = _verb(verbs, "datasets", "what can be named as a data set")
+    _json(verb)
+    verb = _verb(verbs, "check", "audit data before money is spent: unreadable, twice, leaking")
+    verb.add_argument(
+        "data", nargs="+", metavar="DATA", help="a folder, a table, a data set's name, a sweep file"
+    )
+    _home(verb)
+    _json(verb)
+    verb.add_argument("--html", type=Path, metavar="FILE", help="default: in the home's reports/")
+    verb.add_argument("--image-size", type=_count, metavar="N", help="what the models will see")
+    verb = _verb(verbs, "cache", "decoded images: what is there, how large, when last used")
+    verb.add_argument(
+        "--prune", nargs="?", const=True, type=_amount, metavar="GB",
+        help="remove unused sets, oldest first, until GB are left (RAYBENCH_CACHE_GB, else 0)",
+    )  # fmt: skip
+    _home(verb)
     _json(verb)
     verb = _verb(verbs, "doctor", "what works here, what does not, what to do")
     _home(verb)
@@ -99,6 +125,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _side(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 4096:
+        raise ValueError
+    return value
+
+
 def _port(text: str) -> int:
     value = int(text)
     if not 0 <= value < 65536:
@@ -108,10 +141,13 @@ def _port(text: str) -> int:
 
 # argparse puts a type's name into "invalid ... value"
 _amount.__name__, _count.__name__, _port.__name__ = "amount", "count", "port"
+_side.__name__ = "number of pixels"
 
 
-def _spec_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("file", metavar="FILE", help="a sweep file, or the name of a shipped one")
+def _spec_arguments(
+    verb: argparse.ArgumentParser, what: str = "a sweep file, or the name of a shipped one"
+) -> None:
+    verb.add_argument("file", metavar="FILE", help=what)
     verb.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
 
 

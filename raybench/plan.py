@@ -134,7 +134,7 @@ def pair_id(spec: SweepSpec, backbone: BackboneSpec, dataset: DatasetSpec, subse
         "backbone": _backbone_identity(backbone),
         "dataset": _dataset_identity(dataset),
         "subset": subset,
-        "recipe": _without_later_keys(spec.recipe.model_dump(mode="json") | tuned),
+        "recipe": spec.recipe.model_dump(mode="json") | tuned,
         "space": {k: v.model_dump(mode="json") for k, v in sorted(spec.space.items())},
         "search": spec.search.model_dump(mode="json"),
         "final": {"refit": spec.final.refit, "selection": spec.final.selection},
@@ -192,16 +192,7 @@ def _dataset_identity(dataset: DatasetSpec) -> dict[str, Any]:
     defaults = {"split": SplitSpec(), "columns": ColumnsSpec()}
     for key, default in defaults.items():
         identity[key] = identity[key] or default.model_dump(mode="json")
-    return _without_later_keys(identity)
-
-
-_LATER_KEYS: dict[str, Any] = {"crop": "none", "source": None, "folds": None}
-"""Keys that came after the first ids were made, at the values that change nothing."""
-
-
-def _without_later_keys(section: dict[str, Any]) -> dict[str, Any]:
-    """Without them where they change nothing, so that the ids of older homes stay."""
-    return {k: v for k, v in section.items() if k not in _LATER_KEYS or v != _LATER_KEYS[k]}
+    return identity
 
 
 def _slug(text: str) -> str:

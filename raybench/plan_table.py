@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import numbers
-from raybench.report.tables import grid
+from raybench.estimate import CROSS_VALIDATE_BELOW
+from raybench.report.grid import grid
 
 if TYPE_CHECKING:
     from raybench.estimate import PairEstimate, PlanEstimate
@@ -64,6 +65,11 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     if limits:
         lines.append(f"Budget: at most {' and '.join(limits)}.")
     lines.append(_cost(estimate))
+    if small := estimate.small_datasets():
+        lines.append(
+            f"Fewer than {CROSS_VALIDATE_BELOW:,} images: {numbers.listing(small)}. With 'folds: 5' "
+            "every image is tested once (finals: seeds x folds)."
+        )
     for name, (images, half) in estimate.small_tests().items():
         lines.append(
             f"{name}: {images:,} test images; near 90% accuracy their 95% interval is "
@@ -85,6 +91,11 @@ def _cost(estimate: PlanEstimate) -> str:
     if hours is None:
         return "Device time: unknown; nothing comparable has run in this home yet."
     text = f"Device time: about {numbers.duration(hours * 3600)}"
+    if estimate.unmeasured_pairs:
+        text += (
+            f" ({_some(estimate.unmeasured_pairs, 'pair')} by multiply-adds at {estimate.basis}: "
+            "a rough guess)"
+        )
     if estimate.unknown_pairs:
         text += f" without {_some(estimate.unknown_pairs, 'pair')} that nothing is known of"
     if estimate.usd is not None:

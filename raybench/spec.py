@@ -44,7 +44,9 @@ class _Frozen(BaseModel):
 
 
 class BackboneSpec(_Frozen):
-    """``timm:NAME[.TAG]``, ``torchvision:NAME`` or ``python:module:function``."""
+    """``timm:NAME[.TAG]``, ``timm:hf-hub:ORG/NAME``, ``torchvision:NAME``, ``wavemix:NAME``,
+    or ``python:module:function``.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     weights: Place = "pretrained"

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from raybench.backbones.cards import GROUPS
-from raybench.backbones.index import is_weights_file
+from raybench.backbones.index import is_pattern, is_weights_file
+from raybench.backbones.patterns import expand_pattern
 from raybench.checks import check_names, check_values
+from raybench.datasets.source_names import is_source, source_entry
 from raybench.errors import SpecError
 from raybench.fields import as_json
 from raybench.mistakes import Mistakes
@@ -111,12 +113,20 @@ def _expand(raw: dict[str, Any]) -> tuple[dict[str, Any], Origins]:
 def _backbone_entries(entry: Any) -> list[Any]:
     if isinstance(entry, str) and entry in GROUPS:
         return [member.model_dump(mode="json") for member in GROUPS[entry]]
+    if isinstance(entry, str) and is_pattern(entry):
+        try:
+            return [member.model_dump(mode="json") for member in expand_pattern(entry)]
+        except SpecError:
+            return [{"name": entry}]  # ``check_names`` says what is wrong with it
     return [{"name": entry}] if isinstance(entry, str) else [entry]
 
 
 def _dataset_entries(entry: Any) -> list[Any]:
     if isinstance(entry, str):
-        return [{"name": entry}]
+        entry = {"name": entry}
+    if isinstance(entry, dict) and "source" not in entry and is_source(str(entry.get("name", ""))):
+        name, source = source_entry(str(entry["name"]))
+        return [{**entry, "name": name, "source": source}]
     if isinstance(entry, dict) and "name" not in entry and isinstance(entry.get("path"), str):
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(entry["path"]).stem).strip("._-")[:64]
         return [{"name": name, **entry}] if name else [entry]

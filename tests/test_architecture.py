@@ -28,6 +28,8 @@ def test_nothing_below_the_command_line_prints():
     printing = [
         path.name
         for path in (ROOT / "raybench").rglob("*.py")
-        if "\n    print(" in path.read_text() and path.name not in allowed
+        if "\n    print(" in path.read_text()
+        and path.name not in allowed
+        and path.parent.name != "verbs"
     ]
     assert printing == []

@@ -383,7 +383,7 @@ def test_what_can_be_named(capsys):
     assert code == 0 and {"name", "library", "weights"} <= set(json.loads(out)[0])
     code, out, _ = told(capsys, "datasets", "--json")
     assert code == 0 and "digits" in {row["name"] for row in json.loads(out)}
-    assert "class folders" in told(capsys, "datasets")[1]
+    assert "folder-of-class-folders" in told(capsys, "datasets")[1]
     code, _, err = told(capsys, "backbones", "zzz*")
     assert code == 2 and "no backbone matches 'zzz*'" in err
 

@@ -1,4 +1,4 @@
-"""What a plan says of its cost: exact counts, and seconds only where the home has measured."""
+"""What a plan says of its cost: exact counts; seconds as measured, else by multiply-adds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 
 import pytest
 
+from raybench.costs import HOME, REFERENCE, REFERENCE_MACS_PER_S
 from raybench.estimate import estimate_plan
 from raybench.plan_table import plan_table
-from raybench.report.tables import to_text
+from raybench.report.grid import to_text
 from raybench.settings import resolve_settings
 from tests.specs import tiny_spec
 
 KEYS = {"id", "backbone", "dataset", "subset", "search_trials", "final_trials", "epochs",
-        "train_images", "test_images", "device_hours", "checkpoint_gb"}  # fmt: skip
+        "train_images", "test_images", "device_hours", "measured", "checkpoint_gb",
+        "folds"}  # fmt: skip
 
 
 @pytest.fixture
@@ -28,9 +30,27 @@ def test_trials_and_epochs_are_counted(nothing_measured):
 
 
 def test_what_is_not_known_is_not_made_up(nothing_measured):
-    estimate = estimate_plan(tiny_spec(), nothing_measured, usd_per_hour=2.0)
+    spec = tiny_spec(backbones=[{"name": "python:tests.sweep.nets:tiny"}])
+    estimate = estimate_plan(spec, nothing_measured, usd_per_hour=2.0)
     assert estimate.device_hours is None and estimate.usd is None and estimate.unknown_pairs == 1
-    assert "unknown; nothing comparable has run" in to_text(plan_table(estimate))
+    assert "unknown; nothing comparable has run" in words(estimate)
+
+
+def test_a_fresh_home_counts_multiply_adds_at_a_rate_that_it_names(nothing_measured):
+    """ResNet-50 at 224 px: 3 x train + val images at 4.09 GMACs, 2 epochs, 4 trials."""
+    spec = tiny_spec(
+        backbones=["torchvision:resnet50"],
+        recipe={"image_size": 224, "epochs": 2, "batch_size": 64},
+        budget={"trials": 2},
+        final={"seeds": [0, 1]},
+    )
+    estimate = estimate_plan(spec, nothing_measured)
+    (pair,) = estimate.pairs
+    images = 3 * (pair.train_images or 0) + 360
+    expected_h = 4.09e9 * images * 2 * 4 / REFERENCE_MACS_PER_S / 3600
+    assert not pair.measured and pair.device_hours == pytest.approx(expected_h, rel=0.02)
+    assert "Tesla V100" in words(estimate) and "a rough guess" in words(estimate)
+    assert "Tesla V100" in estimate.as_json()["device_hours_basis"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +65,18 @@ def test_small_tests_are_said_to_be_blunt(nothing_measured):
     estimate = estimate_plan(tiny_spec(), nothing_measured)
     images, half = estimate.small_tests()["digits"]
     assert images < 400 and 0.02 < half < 0.05
-    assert "smaller gaps are no evidence" in " ".join(to_text(plan_table(estimate)).split())
+    assert "smaller gaps are no evidence" in words(estimate)
+
+
+def test_folds_are_proposed_for_a_small_set(nothing_measured):
+    proposed = words(estimate_plan(tiny_spec(), nothing_measured))
+    assert "images: digits. With 'folds: 5' every image is tested once" in proposed
+    crossed = tiny_spec(datasets=[{"name": "digits", "folds": 5}])
+    estimate = estimate_plan(crossed, nothing_measured)
+    (pair,) = estimate.pairs
+    assert "folds: 5" not in words(estimate) and estimate.small_datasets() == []
+    assert pair.final_trials == 5 * len(crossed.final.seeds)
+    assert (pair.images, pair.test_images) == (1797, 360)
 
 
 def test_json_has_the_contracts_keys(nothing_measured):
@@ -64,10 +95,25 @@ def test_seconds_come_from_what_the_home_has_measured(finished_home):
     assert pair.checkpoint_gb is not None and pair.checkpoint_gb > 0
     double = estimate_plan(tiny_spec(budget={"trials": 6}), settings).pairs[0]
     assert double.device_hours == pytest.approx(2 * pair.device_hours)
-    other_size = tiny_spec(recipe={"image_size": 64, "epochs": 2, "batch_size": 64})
-    assert estimate_plan(other_size, settings).device_hours is None
+    assert pair.measured and estimate.as_json()["device_hours_basis"] == "measured"
+
+
+def test_another_image_size_is_counted_at_the_rate_of_what_was_measured(finished_home):
+    settings = resolve_settings(finished_home, {})
+    known = estimate_plan(tiny_spec(), settings).pairs[0]
+    size = int(tiny_spec().recipe.image_size)
+    double = {"image_size": 2 * size, "epochs": 2, "batch_size": 64}
+    estimate = estimate_plan(tiny_spec(recipe=double), settings)
+    (pair,) = estimate.pairs
+    assert not pair.measured and estimate.basis == HOME
+    assert pair.device_hours == pytest.approx(4 * (known.device_hours or 0), rel=0.01)
 
 
 def test_a_damaged_ledger_does_not_hinder_a_plan(tmp_path):
     (tmp_path / "ledger.db").write_bytes(b"rubbish" * 1000)
-    assert estimate_plan(tiny_spec(), resolve_settings(tmp_path, {})).device_hours is None
+    estimate = estimate_plan(tiny_spec(), resolve_settings(tmp_path, {}))
+    assert estimate.basis == REFERENCE
+
+
+def words(estimate) -> str:
+    return " ".join(to_text(plan_table(estimate)).split())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybench.backbones.index import is_url, is_weights_file
-from raybench.errors import DataError, ResourceError
+from raybench.errors import DataError
 from raybench.spec import BackboneSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from raybench.backbones.resolve import ResolvedWeights
 
 Triple = tuple[float, float, float]
 
@@ -40,17 +43,24 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be built; ``load`` is False where a checkpoint will fill the model."""
+    """What is to be built.
+
+    Attributes:
+        weights: the file to load; None: leave the model random, since the spec says so or a
+            checkpoint will fill it.
+        weights_dir: where a hub model's configuration may be found without a network.
+    """
 
     spec: BackboneSpec
     classes: int
     image_size: int
     drop_path: float
-    load: bool
+    weights: ResolvedWeights | None = None
+    weights_dir: Path | None = None
 
     @property
     def from_file(self) -> bool:
-        """Whether the weights are a file of the user's, here or behind a URL."""
+        """Whether the spec names a file of the user's, here or behind a URL."""
         return is_url(self.spec.weights) or is_weights_file(self.spec.weights)
 
     @property
@@ -58,11 +68,6 @@ class Request:
         """The published weights that the spec names; empty for the library's default."""
         named = self.spec.weights in ("pretrained", "none") or self.from_file
         return "" if named else self.spec.weights
-
-    @property
-    def loads_published(self) -> bool:
-        """Whether the library's own weights are to be loaded."""
-        return self.load and not self.from_file and self.spec.weights != "none"
 
 
 def make_backbone(
@@ -77,15 +82,6 @@ def as_triple(values: Any) -> Triple:
     """Three floats of any sequence of three numbers."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def unreachable(request: Request, error: Exception, place: str) -> ResourceError:
-    """What to say when published weights are neither here nor can be fetched."""
-    spec = request.spec
-    return ResourceError(
-        f"weights '{spec.weights}' of '{spec.name}' are not in {place} and cannot be fetched "
-        f"({error}); fetch them where there is a network, or give a local file as weights"
-    )
 
 
 def no_drop_path(request: Request) -> DataError:

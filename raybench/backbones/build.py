@@ -19,8 +19,10 @@ from raybench.backbones.backbone import (
     no_drop_path,
 )
 from raybench.backbones.index import check_backbone, split_name
+from raybench.backbones.resolve import ResolvedWeights, resolve_weights
 from raybench.backbones.timm_models import build_timm
 from raybench.backbones.torchvision_models import build_torchvision
+from raybench.backbones.wavemix_models import build_wavemix
 from raybench.backbones.weights import load_weights, read_weights
 from raybench.errors import DataError, RaybenchError
 from raybench.spec import BackboneSpec
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Backbone", "build_backbone"]
 
+# What has been built and tried with one image in this process.
+_tried: set[tuple[str, int, int]] = set()
+
 
 def build_backbone(
     spec: BackboneSpec,
@@ -37,6 +42,8 @@ def build_backbone(
     image_size: int,
     drop_path: float = 0.0,
     load: bool = True,
+    weights_dir: Path | None = None,
+    expected_sha256: str = "",
 ) -> Backbone:
     """Build, load weights, and try one image, on the CPU; the classifier is always new.
 
@@ -49,20 +56,25 @@ def build_backbone(
         drop_path: highest rate of stochastic depth, growing linearly with depth; 0 turns it off,
             also where the library's default is another.
         load: False: leave the weights random, since a checkpoint follows. Needs neither network nor
-            weights file, and keeps the normalisation that belongs to the weights.
+            weights file (a model on the hub: its ``config.json`` alone), and keeps the
+            normalisation that belongs to the weights.
+        weights_dir: folder of weights files for machines without a network.
+        expected_sha256: what the weights file must have; empty: any.
 
     Raises:
-        DataError: unknown names, weights that do not fit, a size or argument it cannot take.
-            What a ``python:`` function throws comes as it is.
-        ResourceError: pretrained weights are out of reach.
+        DataError: unknown names, weights that do not fit or have changed, a size or argument it
+            cannot take. What a ``python:`` function throws comes as it is.
+        ResourceError: pretrained weights or a library are out of reach.
     """
     mistakes = check_backbone(spec if load else spec.model_copy(update={"weights": "none"}))
     if mistakes:
         raise DataError(mistakes)
     library = split_name(spec.name)[0]
+    weights = _unchanged(spec, weights_dir, expected_sha256) if load else None
+    request = Request(spec, classes, image_size, drop_path, weights, weights_dir)
     try:
-        backbone = _BUILDERS[library](Request(spec, classes, image_size, drop_path, load))
-        _try_one_image(backbone.model, classes, image_size)
+        backbone = _BUILDERS[library](request)
+        _try_one_image(backbone.model, request)
     except RaybenchError:
         raise
     except Exception as error:  # a library's model code raises anything
@@ -76,9 +88,28 @@ def build_backbone(
     return backbone
 
 
-def _try_one_image(model: nn.Module, classes: int, image_size: int) -> None:
+def _unchanged(
+    spec: BackboneSpec, weights_dir: Path | None, expected_sha256: str
+) -> ResolvedWeights | None:
+    """The weights file, which must be the one that the sweep's first run saw."""
+    weights = resolve_weights(spec, weights_dir)
+    if weights and expected_sha256 and weights.sha256 != expected_sha256:
+        raise DataError(
+            f"weights '{spec.weights}' of '{spec.name}' have changed since the sweep's first run: "
+            f"{weights.path} has SHA-256 {weights.sha256}, expected {expected_sha256}; put the "
+            "file of then back, or use another --home"
+        )
+    return weights
+
+
+def _try_one_image(model: nn.Module, request: Request) -> None:
+    """Once per process: it costs tens of milliseconds, and a sweep builds a model per trial."""
     import torch
 
+    classes, image_size = request.classes, request.image_size
+    tried = (request.spec.model_dump_json(), classes, image_size)
+    if tried in _tried:
+        return
     training = model.training
     with torch.inference_mode():
         output = model.eval()(torch.zeros(1, 3, image_size, image_size))
@@ -86,6 +117,7 @@ def _try_one_image(model: nn.Module, classes: int, image_size: int) -> None:
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (1, classes):
         raise DataError(f"the model must return a tensor of shape (N, {classes}), got {shape}")
+    _tried.add(tried)
 
 
 def _build_python(request: Request) -> Backbone:
@@ -106,8 +138,8 @@ def _build_python(request: Request) -> Backbone:
     if not isinstance(model, nn.Module):
         raise DataError(f"'{spec.name}' must return a torch.nn.Module, got {type(model).__name__}")
     head = last_layer(model, request.classes)
-    if request.from_file and request.load:
-        load_weights(model, read_weights(spec.weights), head, spec.weights)
+    if request.weights:
+        load_weights(model, read_weights(request.weights.path), head, str(request.weights.path))
     return make_backbone(model, "python", DEFAULT_MEAN, DEFAULT_STD, head)
 
 
@@ -133,5 +165,6 @@ def _import_function(name: str) -> Callable[..., Any]:
 _BUILDERS: Mapping[str, Callable[[Request], Backbone]] = {
     "timm": build_timm,
     "torchvision": build_torchvision,
+    "wavemix": build_wavemix,
     "python": _build_python,
 }

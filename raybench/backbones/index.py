@@ -1,7 +1,8 @@
 """Which backbones and weights tags exist, from a shipped index: no torch, no timm.
 
 ``python -m raybench.backbones.index`` rewrites ``index.json`` from the installed libraries. Tags
-stand with the library's default first.
+stand with the library's default first. Models on the Hugging Face Hub and Python functions are in
+no index: of them only the form of the name is checked.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raybench.spec import BackboneSpec
+from raybench.backbones.wavemix_table import WAVEMIX
+
+if TYPE_CHECKING:  # pydantic would be half the time of `raybench backbones`
+    from raybench.spec import BackboneSpec
 
 INDEX_PATH = Path(__file__).with_name("index.json")
-LIBRARIES = ("timm", "torchvision")
+INDEXED = ("timm", "torchvision")
+LIBRARIES = (*INDEXED, "wavemix")
+HUB_PREFIX = "hf-hub:"
+PATTERN_MARKS = "*?["
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 RESERVED_KWARGS = ("num_classes", "pretrained", "weights")
 _PYTHON_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+# The Hub's own rule for repositories (huggingface_hub.utils.validate_repo_id), with an owner.
+_HUB_NAME = re.compile(
+    r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}(?<![.-])(@[\w./-]+)?",
+    re.ASCII,
+)
 
 Index = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -32,16 +44,16 @@ Index = Mapping[str, Mapping[str, tuple[str, ...]]]
 def load_index() -> Index:
     """Library -> model name -> weights tags, the default first."""
     data = json.loads(INDEX_PATH.read_text(encoding="utf-8"))
-    return {
-        library: {name: tuple(tags) for name, tags in data[library].items()}
-        for library in LIBRARIES
+    index = {
+        library: {name: tuple(tags) for name, tags in data[library].items()} for library in INDEXED
     }
+    return index | {"wavemix": {name: tuple(model.files) for name, model in WAVEMIX.items()}}
 
 
 def split_name(name: str) -> tuple[str, str, str]:
     """Library, model and tag of ``timm:convnext_tiny.fb_in1k``; the tag is often empty."""
     library, _, model = name.partition(":")
-    if library != "timm":
+    if library != "timm" or model.startswith(HUB_PREFIX):
         return library, model, ""
     model, _, tag = model.partition(".")
     return library, model, tag
@@ -57,6 +69,11 @@ def is_weights_file(weights: str) -> bool:
     return not is_url(weights) and (weights.lower().endswith(WEIGHT_SUFFIXES) or "/" in weights)
 
 
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` names several backbones, as in ``timm:convnext*.fb_in1k``."""
+    return any(mark in text for mark in PATTERN_MARKS)
+
+
 def check_backbone(spec: BackboneSpec) -> list[str]:
     """Every mistake in the name, the weights and the keys of ``kwargs``, in words."""
     mistakes = []
@@ -64,15 +81,17 @@ def check_backbone(spec: BackboneSpec) -> list[str]:
     if reserved:
         mistakes.append(f"kwargs may not hold {_quoted(reserved)}: raybench sets them itself")
     library, model, tag = split_name(spec.name)
+    if is_pattern(spec.name):
+        return [*mistakes, f"'{spec.name}' is a pattern; write it alone, as '- {spec.name}'"]
     if library == "python":
         return mistakes + _python_mistakes(spec, model)
+    if library == "timm" and model.startswith(HUB_PREFIX):
+        return mistakes + _hub_mistakes(spec, model)
     if ":" not in spec.name or library not in LIBRARIES:
         return mistakes + [_unknown_library(spec.name)]
     known = load_index()[library]
     if model not in known:
-        near = difflib.get_close_matches(model, known, n=3, cutoff=0.6)
-        hint = f"; did you mean {_quoted(f'{library}:{name}' for name in near)}?" if near else ""
-        return [*mistakes, f"unknown backbone '{spec.name}'{hint}"]
+        return [*mistakes, f"unknown backbone '{spec.name}'{_near(library, model, known)}"]
     return mistakes + _tag_mistakes(spec, known[model], tag)
 
 
@@ -80,15 +99,26 @@ def list_backbones(pattern: str = "*") -> list[dict[str, Any]]:
     """Name, library and weights tags of every backbone that matches; default tag first.
 
     Args:
-        pattern: a shell pattern on ``timm:resnet50`` or ``resnet50``; plain text matches anywhere.
+        pattern: a shell pattern on ``timm:resnet50`` or ``resnet50``; one with a dot is on
+            ``timm:resnet50.a1_in1k`` and leaves only the tags that match. Plain text matches
+            anywhere.
     """
-    wanted = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
-    return [
-        {"name": f"{library}:{model}", "library": library, "weights": list(tags)}
-        for library, models in load_index().items()
-        for model, tags in models.items()
-        if fnmatch.fnmatch(model, wanted) or fnmatch.fnmatch(f"{library}:{model}", wanted)
-    ]
+    wanted = pattern if is_pattern(pattern) else f"*{pattern}*"
+    rows = []
+    for library, models in load_index().items():
+        for model, tags in models.items():
+            name = f"{library}:{model}" if ":" in wanted else model
+            kept = _matching(name, tags, wanted)
+            if kept is not None:
+                rows.append({"name": f"{library}:{model}", "library": library, "weights": kept})
+    return rows
+
+
+def _matching(name: str, tags: tuple[str, ...], wanted: str) -> list[str] | None:
+    """The tags that a pattern leaves of a model; None where it means another."""
+    if "." in wanted:
+        return [tag for tag in tags if fnmatch.fnmatchcase(f"{name}.{tag}", wanted)] or None
+    return list(tags) if fnmatch.fnmatchcase(name, wanted) else None
 
 
 def _quoted(names: Any) -> str:
@@ -96,6 +126,8 @@ def _quoted(names: Any) -> str:
 
 
 def _unknown_library(name: str) -> str:
+    if name.startswith((HUB_PREFIX, "hf_hub:")):
+        return f"unknown backbone '{name}'; a model on the Hub is timm:hf-hub:ORG/NAME"
     bare = split_name(f"timm:{name}")[1]
     knowing = [f"{library}:{name}" for library in LIBRARIES if bare in load_index()[library]]
     if knowing:
@@ -105,9 +137,30 @@ def _unknown_library(name: str) -> str:
     found = [full for full in all_names if full.partition(":")[2] in near][:3]
     hint = f"; did you mean {_quoted(found)}?" if found else ""
     return (
-        f"unknown backbone '{name}'; write timm:NAME, torchvision:NAME or "
-        f"python:module:function{hint}"
+        f"unknown backbone '{name}'; write timm:NAME, timm:hf-hub:ORG/NAME, torchvision:NAME, "
+        f"wavemix:NAME or python:module:function{hint}"
     )
+
+
+def _near(library: str, model: str, known: Mapping[str, Any]) -> str:
+    if "/" in model:
+        return f"; a model on the Hub is {library}:{HUB_PREFIX}ORG/NAME"
+    near = difflib.get_close_matches(model, known, n=3, cutoff=0.6)
+    return f"; did you mean {_quoted(f'{library}:{name}' for name in near)}?" if near else ""
+
+
+def _hub_mistakes(spec: BackboneSpec, model: str) -> list[str]:
+    mistakes = []
+    if not _HUB_NAME.fullmatch(model.removeprefix(HUB_PREFIX)):
+        mistakes.append(
+            f"'{spec.name}' is not of the form timm:hf-hub:ORG/NAME, or timm:hf-hub:ORG/NAME@REV"
+        )
+    if not (spec.weights in ("pretrained", "none") or _is_place(spec.weights)):
+        mistakes.append(
+            f"weights '{spec.weights}': a repository on the Hub holds one set, so it knows no "
+            "tags; give pretrained, none or a file, and a revision as ORG/NAME@REV"
+        )
+    return mistakes + _place_mistakes(spec.weights)
 
 
 def _python_mistakes(spec: BackboneSpec, place: str) -> list[str]:
@@ -127,9 +180,11 @@ def _is_place(weights: str) -> bool:
 
 def _place_mistakes(weights: str) -> list[str]:
     if is_url(weights):
-        if weights.startswith(("http://", "https://")):
+        if weights.startswith(("http://", "https://", "s3://", "gs://")):
             return []
-        return [f"weights '{weights}': only http and https can be fetched; give a local file"]
+        return [
+            f"weights '{weights}': only http, https, s3 and gs can be fetched; give a local file"
+        ]
     if not is_weights_file(weights):
         return []
     if not weights.lower().endswith(WEIGHT_SUFFIXES):
@@ -168,7 +223,7 @@ def _tag_mistakes(spec: BackboneSpec, tags: tuple[str, ...], tag: str) -> list[s
 def build_index() -> dict[str, Any]:
     """The index of the installed libraries, as it stands in ``index.json``."""
     return {
-        "versions": {library: metadata.version(library) for library in LIBRARIES},
+        "versions": {library: metadata.version(library) for library in INDEXED},
         "timm": _timm_models(),
         "torchvision": _torchvision_models(),
     }

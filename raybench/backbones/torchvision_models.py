@@ -11,7 +11,6 @@ from raybench.backbones.backbone import (
     last_layer,
     make_backbone,
     no_drop_path,
-    unreachable,
 )
 from raybench.backbones.index import split_name
 from raybench.backbones.weights import load_weights, read_weights
@@ -30,11 +29,10 @@ def build_torchvision(request: Request) -> Backbone:
     head = last_layer(model, request.classes)
     enum = models.get_model_weights(name)
     weights = enum[request.tag] if request.tag else enum.DEFAULT
-    if request.loads_published or (request.load and request.from_file):
-        from_file = request.from_file
-        state = read_weights(request.spec.weights) if from_file else _published(request, weights)
+    if request.weights:
+        state = read_weights(request.weights.path)
         state = _fitting(name, model, state, request.image_size)
-        load_weights(model, state, head, request.spec.weights if from_file else str(weights))
+        load_weights(model, state, head, str(request.weights.path))
     _set_drop_path(request, model)
     transforms = weights.transforms()
     mean, std = as_triple(transforms.mean), as_triple(transforms.std)
@@ -54,19 +52,6 @@ def _arguments(name: str, image_size: int) -> dict[str, Any]:
     if name.startswith("maxvit_"):
         return {"input_size": (image_size, image_size)}
     return {}
-
-
-def _published(request: Request, weights: Any) -> dict[str, Any]:
-    import torch
-
-    try:
-        state: dict[str, Any] = weights.get_state_dict(
-            progress=False, check_hash=True, map_location="cpu", weights_only=True
-        )
-    except (OSError, RuntimeError) as error:
-        place = f"{torch.hub.get_dir()}/checkpoints"
-        raise unreachable(request, error, place) from error
-    return state
 
 
 def _fitting(name: str, model: nn.Module, state: dict[str, Any], image_size: int) -> dict[str, Any]:

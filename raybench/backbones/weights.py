@@ -1,4 +1,4 @@
-"""Weights from files and URLs into a model: all of them, or an error that says which are missing.
+"""Weights from a file into a model: all of them, or an error that says which are missing.
 
 The only module that calls ``torch.load``, always with ``weights_only=True``.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from raybench.backbones.index import is_url, is_weights_file
-from raybench.errors import DataError, ResourceError
+from raybench.backbones.index import is_weights_file
+from raybench.errors import DataError
 from raybench.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -32,26 +32,39 @@ def weights_sha256(spec: BackboneSpec) -> str:
     if not is_weights_file(spec.weights):
         return ""
     try:
-        with Path(spec.weights).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(Path(spec.weights))
     except OSError as error:
         raise DataError(f"weights '{spec.weights}': {error.strerror}") from error
 
 
-def read_weights(weights: str) -> dict[str, Tensor]:
-    """The state dict in a local file or behind a URL, freed from wrappers and prefixes.
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, computed once per process while size and time of change stay.
+
+    Raises:
+        OSError: not there, or not to be read.
+    """
+    stat = path.stat()
+    return _digest(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, freed from wrappers and prefixes.
 
     Raises:
         DataError: no state dict, or a file that holds more than tensors.
-        ResourceError: the URL cannot be fetched.
     """
-    path = _fetched(weights) if is_url(weights) else Path(weights)
     state = _load(path)
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not state or not _all_tensors(state):
-        raise DataError(f"weights '{weights}': holds no state dict (names of tensors)")
+        raise DataError(f"weights '{path}': holds no state dict (names of tensors)")
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -123,26 +136,3 @@ def _load(path: Path) -> Any:
             f"weights '{path}': cannot be read as plain tensors ({kind}: {first}); give a state "
             "dict saved by torch.save(model.state_dict()) or a .safetensors file"
         ) from error
-
-
-def _fetched(url: str) -> Path:
-    """The file behind ``url``, kept in torch's hub folder; ``#sha256=<hex>`` is checked."""
-    import torch
-
-    parts = urlsplit(url)
-    expected = parts.fragment.removeprefix("sha256=") or None
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    key = hashlib.sha256(url.encode()).hexdigest()[:12]
-    target = folder / f"{key}-{Path(parts.path).name}"
-    if target.is_file():
-        return target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        plain = url.partition("#")[0]
-        torch.hub.download_url_to_file(plain, str(target), hash_prefix=expected, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ResourceError(
-            f"weights '{url}' cannot be fetched ({error}); put the file at {target}, or give a "
-            "local file as weights"
-        ) from error
-    return target

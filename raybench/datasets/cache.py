@@ -1,12 +1,15 @@
 """Decoded images on disk: content-addressed, memory-mapped, built once per machine.
 
-    <cache_dir>/<name>-<size>-<digest12>/    images.npy  labels.npy  meta.json
+    <cache_dir>/<name>-<size>-<digest12>/    one decoded set: see cache_files
     <cache_dir>/index/<key>.json             what an unchanged spec had as its digest
     <cache_dir>/index/<key>.lock             held while hashing and building
-    <cache_dir>/downloads/                   what torchvision fetched
+    <cache_dir>/index/<folder>.verified      when its pixels were last read and found sound
+    <cache_dir>/downloads/                   what was fetched
 
 A folder is built aside, flushed and renamed, so one that exists is whole. Where locks do not work
-(some network file systems) two builders end with the same content, and the later one yields.
+(some network file systems) two builders end with the same content, and the later one yields. The
+files of a user's folder are listed again in each process; while a process keeps a set open, asking
+for their times is enough.
 """
 
 from __future__ import annotations
@@ -17,97 +20,155 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from raybench.datasets.cards import Split
-from raybench.datasets.decode import decode_image
-from raybench.datasets.samples import Sample, Source, content_sha256
+from raybench.datasets.build import Builder, Tell
+from raybench.datasets.cache_files import (
+    ARRAYS,
+    FORMAT_VERSION,
+    META,
+    PIXELS,
+    SUMS,
+    DamagedError,
+    read_set,
+    write_flushed,
+)
+from raybench.datasets.cache_files import CachedImages as CachedImages
+from raybench.datasets.fit import MAX_RATIO, Crop, short_side
+from raybench.datasets.listing import ListedImage
+from raybench.datasets.prune import make_room
+from raybench.datasets.samples import Source
 from raybench.datasets.sources import fingerprint, open_source
-from raybench.errors import DataError, ResourceError
+from raybench.errors import ResourceError
 from raybench.spec import DatasetSpec
 
-FORMAT_VERSION = 1
-_CHUNK = 512
+KEPT_OPEN = 4
+_LONGEST = 1.5  # of a picture's long side to its short one, as room is reckoned; 4:3 is usual
+
+Stat = tuple[int, int, int]
+_open_sets: OrderedDict[str, tuple[dict[str, Stat], CachedImages]] = OrderedDict()
+_open_sets_lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class CachedImages:
-    """One data set at one size: (N, H, W, 3) uint8 pixels, mapped, and what is known of each."""
-
-    images: np.memmap[Any, np.dtype[np.uint8]]
-    labels: NDArray[np.int64]
-    ids: tuple[str, ...]
-    classes: tuple[str, ...]
-    splits: tuple[Split | None, ...]
-    groups: tuple[str | None, ...]
-    digest: str
-
-
-def open_cache(spec: DatasetSpec, image_size: int, cache_dir: Path) -> CachedImages:
+def open_cache(
+    spec: DatasetSpec,
+    image_size: int,
+    cache_dir: Path,
+    crop: Crop = "none",
+    tell: Tell = lambda sentence: None,
+) -> CachedImages:
     """The data set, from the cache where it is there, else decoded into it first.
+
+    Args:
+        spec: the data set.
+        image_size: side of what a network will see.
+        cache_dir: where decoded sets stand.
+        crop: as in the recipe; see ``fit``.
+        tell: hears of progress and of what was mended.
 
     Raises:
         DataError: mistakes of the spec, or unreadable images, all of them at once.
         ResourceError: cannot be downloaded, or the cache cannot be written.
     """
-    facts, images = fingerprint(spec)
-    text = json.dumps([FORMAT_VERSION, image_size, spec.name, spec.path, facts])
-    key = hashlib.sha256(text.encode()).hexdigest()[:24]
-    known = _known_folder(cache_dir, key)
-    if known is not None:
-        return _open_folder(known)
+    name = json.dumps([spec.model_dump(mode="json"), image_size, crop, str(cache_dir)])
+    watched, data = _open_sets.get(name, ({}, None))
+    if data is None or not _unchanged(watched):
+        facts, images = fingerprint(spec, cache_dir / "downloads" / spec.name)
+        text = json.dumps([FORMAT_VERSION, image_size, crop, spec.name, spec.path, facts])
+        key = hashlib.sha256(text.encode()).hexdigest()[:24]
+        watched = _watch(spec, images)
+        folder, data = _find_or_build(spec, images, image_size, crop, cache_dir, key, tell)
+        watched |= _stats(str(folder / file) for file in (PIXELS, ARRAYS, META, SUMS))
+    _keep_open(name, watched, data)
+    return data
+
+
+def _keep_open(name: str, watched: dict[str, Stat], data: CachedImages) -> None:
+    """For the next trial in this process; the set that was asked for longest ago is let go."""
+    with _open_sets_lock:
+        _open_sets[name] = watched, data
+        _open_sets.move_to_end(name)
+        while len(_open_sets) > KEPT_OPEN:
+            _open_sets.popitem(last=False)
+
+
+def close_sets() -> None:
+    """Lets go of the sets that this process keeps open for its next trial."""
+    with _open_sets_lock:
+        _open_sets.clear()
+
+
+def _watch(spec: DatasetSpec, images: Iterable[ListedImage]) -> dict[str, Stat]:
+    """The user's files and every folder that could get a new one, as they are now."""
+    if spec.path is None:
+        return {}
+    places = {spec.path, *(image.path for image in images)}
+    for root in {spec.path, spec.root or spec.path}:
+        places |= {folder for folder, _, _ in os.walk(root)}
+    return _stats(places)
+
+
+def _stats(paths: Iterable[str]) -> dict[str, Stat]:
+    stats = ((path, os.stat(path)) for path in paths)  # noqa: PTH116 - 100,000 of them
+    return {path: (s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in stats}
+
+
+def _unchanged(watched: dict[str, Stat]) -> bool:
     try:
-        (cache_dir / "index").mkdir(parents=True, exist_ok=True)
-        with _locked(cache_dir / "index" / f"{key}.lock") as alone:
-            known = _known_folder(cache_dir, key)
-            if known is None:
-                for left in cache_dir.glob(f".building-{key}-*") if alone else ():
-                    shutil.rmtree(left, ignore_errors=True)
-                source = open_source(spec, images, cache_dir / "downloads" / spec.name)
-                known = _build(spec.name, source, image_size, cache_dir, key)
-    except OSError as error:
-        raise ResourceError(f"the data cache {cache_dir} cannot be written: {error}") from error
-    return _open_folder(known)
-
-
-def _known_folder(cache_dir: Path, key: str) -> Path | None:
-    """The whole folder that an equal spec and equal files led to before."""
-    try:
-        name = json.loads((cache_dir / "index" / f"{key}.json").read_text())["folder"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return cache_dir / name if _is_whole(cache_dir / name) else None
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether every file has the size that was written down when it was built."""
-    try:
-        sizes = json.loads((folder / "meta.json").read_text())["bytes"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
+        return _stats(watched) == watched
+    except OSError:
         return False
 
 
-def _open_folder(folder: Path) -> CachedImages:
-    meta = json.loads((folder / "meta.json").read_text())
-    images: np.memmap[Any, np.dtype[np.uint8]] = np.load(folder / "images.npy", mmap_mode="r")
-    return CachedImages(
-        images=images,
-        labels=np.load(folder / "labels.npy"),
-        ids=tuple(meta["ids"]),
-        classes=tuple(meta["classes"]),
-        splits=tuple(meta["splits"]),
-        groups=tuple(meta["groups"]),
-        digest=meta["digest"],
-    )
+def _find_or_build(
+    spec: DatasetSpec,
+    images: list[ListedImage],
+    image_size: int,
+    crop: Crop,
+    cache_dir: Path,
+    key: str,
+    tell: Tell,
+) -> tuple[Path, CachedImages]:
+    index = cache_dir / "index"
+    try:
+        found = _known(cache_dir, key, lambda sentence: None)
+        if found is not None:
+            return found
+        index.mkdir(parents=True, exist_ok=True)
+        with _locked(index / f"{key}.lock") as alone:
+            found = _known(cache_dir, key, tell)
+            if found is not None:
+                return found
+            for left in cache_dir.glob(f".building-{key}-*") if alone else ():
+                shutil.rmtree(left, ignore_errors=True)
+            source = open_source(spec, images, cache_dir / "downloads" / spec.name, tell)
+            make_room(cache_dir, _expected_bytes(source, image_size, crop), tell)
+            folder = Builder(spec.name, source, image_size, crop, cache_dir, key, tell).build()
+            write_flushed(index / f"{key}.json", json.dumps({"folder": folder.name}).encode())
+            return folder, read_set(folder, index)
+    except (OSError, DamagedError) as error:
+        raise ResourceError(f"the data cache {cache_dir} cannot be written: {error}") from error
+
+
+def _expected_bytes(source: Source, image_size: int, crop: Crop) -> int:
+    side = short_side(image_size, crop)
+    longest = 1.0 if crop == "none" else min(_LONGEST, MAX_RATIO)
+    return int(3 * side * side * longest * len(source.samples))
+
+
+def _known(cache_dir: Path, key: str, tell: Tell) -> tuple[Path, CachedImages] | None:
+    """The sound set that an equal spec and equal files led to before."""
+    try:
+        name = json.loads((cache_dir / "index" / f"{key}.json").read_bytes())["folder"]
+        return cache_dir / name, read_set(cache_dir / name, cache_dir / "index")
+    except DamagedError as error:
+        tell(f"cache: {name} is damaged ({error}); it is built again")
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @contextlib.contextmanager
@@ -120,128 +181,3 @@ def _locked(path: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
-
-
-def _build(name: str, source: Source, size: int, cache_dir: Path, key: str) -> Path:
-    """Hash, decode and write ``source`` aside, then rename it to the name its content gives."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        hashes = _hash_all(source, pool)
-        digest = _digest(source, hashes, size)
-        folder = cache_dir / f"{name}-{size}-{digest[:12]}"
-        if not _is_whole(folder):
-            aside = cache_dir / f".building-{key}-{uuid.uuid4().hex[:8]}"
-            try:
-                aside.mkdir()
-                _write_images(aside / "images.npy", source, hashes, size, pool)
-                _write_rest(aside, source, size, digest)
-                _put(aside, folder)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-    _write_flushed(cache_dir / "index" / f"{key}.json", json.dumps({"folder": folder.name}))
-    return folder
-
-
-def _hash_all(source: Source, pool: ThreadPoolExecutor) -> list[str]:
-    mistakes: list[str] = []
-
-    def digest(sample: Sample) -> str:
-        try:
-            return content_sha256(sample.read())
-        except OSError as error:
-            mistakes.append(f"image '{sample.id}': {error.strerror}")
-            return ""
-
-    hashes = list(pool.map(digest, source.samples))
-    if mistakes:
-        raise DataError(sorted(mistakes))
-    return hashes
-
-
-def _digest(source: Source, hashes: list[str], size: int) -> str:
-    """SHA-256 over what decides the pixels, labels and splits; not over places or times."""
-    rows = [
-        [s.id, source.classes[s.label], s.split, s.group, sha256]
-        for s, sha256 in zip(source.samples, hashes, strict=True)
-    ]
-    text = json.dumps([FORMAT_VERSION, size, source.classes, rows])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_images(
-    path: Path, source: Source, hashes: list[str], size: int, pool: ThreadPoolExecutor
-) -> None:
-    """Decode in chunks; ordinary writes, since a full disk kills a process that writes a map.
-
-    Raises:
-        DataError: unreadable images, each with its reason.
-    """
-    mistakes: list[str] = []
-
-    def decode(index: int) -> NDArray[np.uint8] | None:
-        sample = source.samples[index]
-        try:
-            content = sample.read()
-            if content_sha256(content) != hashes[index]:
-                raise ValueError("changed while it was being read; run again")
-            return decode_image(content, size)
-        except (OSError, ValueError) as error:
-            mistakes.append(f"image '{sample.id}': {error}")
-            return None
-
-    total = len(source.samples)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (total, size, size, 3)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, total, _CHUNK):
-            chunk = list(pool.map(decode, range(start, min(start + _CHUNK, total))))
-            if not mistakes:
-                file.write(np.stack([pixels for pixels in chunk if pixels is not None]).data)
-        _flush(file)
-    if mistakes:
-        raise DataError(sorted(mistakes))
-
-
-def _write_rest(aside: Path, source: Source, size: int, digest: str) -> None:
-    with (aside / "labels.npy").open("wb") as file:
-        np.save(file, np.array([sample.label for sample in source.samples], dtype=np.int64))
-        _flush(file)
-    meta = {
-        "format": FORMAT_VERSION,
-        "digest": digest,
-        "image_size": size,
-        "classes": source.classes,
-        "ids": [sample.id for sample in source.samples],
-        "splits": [sample.split for sample in source.samples],
-        "groups": [sample.group for sample in source.samples],
-        "bytes": {n: (aside / n).stat().st_size for n in ("images.npy", "labels.npy")},
-    }
-    _write_flushed(aside / "meta.json", json.dumps(meta))
-
-
-def _put(aside: Path, folder: Path) -> None:
-    """Rename; if another builder was first, its equal folder stays; a damaged one goes."""
-    if folder.exists() and not _is_whole(folder):
-        shutil.rmtree(folder)
-    try:
-        aside.rename(folder)
-    except OSError:
-        if not _is_whole(folder):
-            raise
-    parent = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-
-
-def _write_flushed(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    with aside.open("w") as file:
-        file.write(text)
-        _flush(file)
-    aside.replace(path)
-
-
-def _flush(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,8 +1,14 @@
 """From a file's bytes to square RGB pixels, as a person would see the picture.
 
 The camera's rotation is applied; palettes, CMYK, grey and 16-bit pixels become RGB; transparent
-parts show white. The picture is resized to a square without a crop, bilinear with antialiasing:
-what the scripts of Jeevan and Sethi (arXiv 2406.05612) do.
+parts show white. CMYK goes through the file's own colour profile where it has one; profiles of RGB
+and grey pictures are not applied, as in torchvision. The picture is resized to a square without a
+crop, bilinear with antialiasing: what the scripts of Jeevan and Sethi (arXiv 2406.05612) do.
+
+Sixteen bits are scaled linearly, 0..65535 to 0..255, the same for every picture: a scale taken from
+each picture's own brightest pixel would hide how bright it is, which may tell the classes apart.
+Pictures that use a small part of the range (12-bit scans stored in 16) stay as dark as a viewer
+shows them; stretch all of them by one factor before use.
 """
 
 from __future__ import annotations
@@ -18,39 +24,83 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+# What a photograph or scan comes in. Not EPS, which Pillow hands to Ghostscript: a program.
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA", "AVIF")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of TIFF 6.0, and of EXIF
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",  # Pillow counts against the clock
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 
 
 def decode_image(content: bytes | NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(size, size, 3) uint8 RGB pixels; of an animation, the first frame.
+    """(size, size, 3) uint8 RGB pixels; see ``open_rgb`` and ``resize_rgb``.
 
     Raises:
         ValueError: no complete picture of a kind that can be shown; the message says why.
     """
-    from PIL import Image as Images
-    from PIL import ImageOps
+    return resize_rgb(open_rgb(content), size)
 
+
+def resize_rgb(image: Image, size: int) -> NDArray[np.uint8]:
+    """(size, size, 3) uint8 pixels, squeezed to a square, not cropped."""
+    from PIL import Image as Images
+
+    return np.asarray(image.resize((size, size), Images.Resampling.BILINEAR))
+
+
+def open_rgb(content: bytes | NDArray[np.uint8]) -> Image:
+    """The whole picture in RGB, upright, in its own size; of an animation, the first frame.
+
+    Raises:
+        ValueError: no complete picture of a kind that can be shown; the message says why.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF, bombs: judged below
-            if isinstance(content, bytes):
-                image: Image = Images.open(io.BytesIO(content))
-            else:
-                image = Images.fromarray(content)
+            image = _opened(content)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
                     f"{image.width}x{image.height} is more than {MAX_PIXELS:,} pixels; shrink it"
                 )
             image.load()
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            sixteen_bit = image.mode.startswith("I")
+            seen = _from_sixteen_bit(image) if sixteen_bit else image
+            return _to_rgb(_upright(seen, image))
     except Exception as error:  # decoders raise anything on damaged bytes
         raise ValueError(_reason(error, content)) from error
-    return np.asarray(rgb.resize((size, size), Images.Resampling.BILINEAR))
+
+
+def _opened(content: bytes | NDArray[np.uint8]) -> Image:
+    from PIL import Image as Images
+
+    if isinstance(content, bytes):
+        return Images.open(io.BytesIO(content), formats=_FORMATS)
+    return Images.fromarray(content)
+
+
+def _upright(pixels: Image, file: Image) -> Image:
+    """``pixels`` turned as the EXIF data of ``file`` say; damaged data say nothing."""
+    from PIL import Image as Images
+
+    try:
+        turn = _TURNS.get(file.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001  (anything, as for pixels; a viewer shows such a picture)
+        return pixels
+    return pixels if turn is None else pixels.transpose(Images.Transpose[turn])
 
 
 def _reason(error: Exception, content: bytes | NDArray[np.uint8]) -> str:
     if isinstance(content, bytes) and not content:
         return "is empty (0 bytes)"
+    if isinstance(content, bytes) and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return "is HEIC, which is not supported; save it as JPEG or PNG"
     if type(error).__name__ == "UnidentifiedImageError":
         return "is no image that Pillow knows"
     return str(error) or type(error).__name__
@@ -59,10 +109,10 @@ def _reason(error: Exception, content: bytes | NDArray[np.uint8]) -> str:
 def _to_rgb(image: Image) -> Image:
     from PIL import Image as Images
 
-    if image.mode in _SIXTEEN_BIT:
-        return _from_sixteen_bit(image).convert("RGB")
     if image.mode == "F":
         raise ValueError("has floating-point pixels, whose white is not defined; save 8 or 16 bits")
+    if image.mode == "CMYK":
+        return _from_cmyk(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Images.new("RGBA", rgba.size, "white")
@@ -70,10 +120,38 @@ def _to_rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
+def _from_cmyk(image: Image) -> Image:
+    """Through the embedded profile where it can be used, else by arithmetic (paper white, no ink).
+
+    Pillow has undone Adobe's inversion already.
+    """
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            shown = ImageCms.profileToProfile(
+                image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except ImageCms.PyCMSError:
+            shown = None  # damaged, or of another colour space: viewers ignore it as well
+        if shown is not None:
+            return shown
+    return image.convert("RGB")
+
+
 def _from_sixteen_bit(image: Image) -> Image:
     from PIL import Image as Images
 
+    if image.mode == "I" and image.format not in ("PPM", "PNG"):  # those are scaled to 16 bits
+        raise ValueError(
+            "has 32-bit or signed pixels, whose white is not defined; save 8 or 16 bits"
+        )
     pixels = np.asarray(image).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError("has 32-bit pixels, whose white is not defined; save 8 or 16 bits")
-    return Images.fromarray(((pixels * 255 + 32767) // 65535).astype(np.uint8))
+    white = 65535
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_BITS_PER_SAMPLE) == (12,):
+        white = 4095
+    if tags.get(_PHOTOMETRIC) == 0:  # WhiteIsZero, which Pillow undoes for 8 bits only
+        pixels = white - pixels
+    return Images.fromarray(((pixels * 255 + white // 2) // white).astype(np.uint8))

@@ -13,6 +13,13 @@ from pathlib import Path
 from raybench.datasets.cards import CARDS, DatasetCard, dataset_names, nearest_names
 from raybench.datasets.layout import list_folder
 from raybench.datasets.listing import Listing, class_order, some
+from raybench.datasets.source_names import (
+    MEDMNIST,
+    MedmnistName,
+    medmnist_info,
+    parse_source,
+    source_mistakes,
+)
 from raybench.datasets.tables import is_table, list_table
 from raybench.spec import ColumnsSpec, DatasetSpec, SplitSpec
 
@@ -54,10 +61,16 @@ def check_dataset(spec: DatasetSpec) -> list[str]:
 
 
 def count_dataset(spec: DatasetSpec) -> DatasetCounts | None:
-    """Images per split without decoding; None where ``check_dataset`` finds mistakes."""
+    """Images per split without decoding.
+
+    None where ``check_dataset`` finds mistakes, and where only a hub, or a package that is not
+    installed, could tell.
+    """
     listing, mistakes = _inspect(spec)
     if mistakes:
         return None
+    if spec.source is not None:
+        return _counts_of_source(spec.source, spec)
     if spec.path is None:
         return _counts_of_card(CARDS[spec.name], spec)
     labels: dict[str | None, Counter[str]] = {}
@@ -67,6 +80,11 @@ def count_dataset(spec: DatasetSpec) -> DatasetCounts | None:
 
 
 def _inspect(spec: DatasetSpec) -> tuple[Listing, list[str]]:
+    if spec.source is not None:
+        mistakes = source_mistakes(spec)
+        if spec.source.startswith(MEDMNIST):
+            mistakes += _split_conflict(spec, {"train", "val", "test"})
+        return Listing(), mistakes
     if spec.path is None:
         return Listing(), _name_mistakes(spec)
     mistakes = []
@@ -77,7 +95,7 @@ def _inspect(spec: DatasetSpec) -> tuple[Listing, list[str]]:
     listing = list_images(spec)
     mistakes += listing.mistakes
     if not mistakes:
-        mistakes += _split_conflict(spec.split, {image.split for image in listing.images})
+        mistakes += _split_conflict(spec, {image.split for image in listing.images})
         mistakes += _small_classes(spec, listing)
     return listing, mistakes
 
@@ -91,11 +109,16 @@ def _name_mistakes(spec: DatasetSpec) -> list[str]:
         ]
     given = [key for key in ("columns", "root", "group_by") if getattr(spec, key) is not None]
     mistakes = [f"{some(given)} need a `path:`"] if given else []
-    return mistakes + _split_conflict(spec.split, set(CARDS[spec.name].images) - {"all"})
+    return mistakes + _split_conflict(spec, set(CARDS[spec.name].images) - {"all"})
 
 
-def _split_conflict(split: SplitSpec | None, official: Set[str | None]) -> list[str]:
+def _split_conflict(spec: DatasetSpec, official: Set[str | None]) -> list[str]:
     """Official splits are kept; ``val`` may still say how much of train becomes validation."""
+    split = spec.split
+    if spec.folds is not None and not official <= {None}:
+        return ["folds are given, but there are splits already; remove `folds:`"]
+    if spec.folds is not None and split is not None:
+        return ["folds and split both say what is tested; keep one"]
     if split is None or official <= {None}:
         return []
     if "val" in official:
@@ -111,7 +134,7 @@ def _split_conflict(split: SplitSpec | None, official: Set[str | None]) -> list[
 def _small_classes(spec: DatasetSpec, listing: Listing) -> list[str]:
     """Classes with fewer images (or groups) than the splits that must still be cut."""
     splits = {image.split for image in listing.images}
-    need = 1 if "val" in splits else 2 if "test" in splits else 3
+    need = spec.folds or (1 if "val" in splits else 2 if "test" in splits else 3)
     units: dict[str, set[str]] = {}
     for image in listing.images:
         if image.split in (None, "train"):
@@ -135,6 +158,18 @@ def _counts_of_card(card: DatasetCard, spec: DatasetSpec) -> DatasetCounts:
     return _counts(per_class, spec, spec.domain or card.domain)
 
 
+def _counts_of_source(text: str, spec: DatasetSpec) -> DatasetCounts | None:
+    name = parse_source(text)
+    facts = medmnist_info().get(name.name) if isinstance(name, MedmnistName) else None
+    if facts is None:
+        return None
+    images = facts["n_samples"]
+    domain = spec.domain or "medical"
+    return DatasetCounts(
+        len(facts["label"]), images["train"], images["val"], images["test"], domain
+    )
+
+
 def _counts(
     per_class: Mapping[str | None, list[int]], spec: DatasetSpec, domain: str | None
 ) -> DatasetCounts:
@@ -142,7 +177,8 @@ def _counts(
 
     split = spec.split or SplitSpec()
     if None in per_class:
-        sizes = [cut_sizes(n, split.val, split.test) for n in per_class[None]]
+        part = 1 / spec.folds if spec.folds else 0.0
+        sizes = [cut_sizes(n, part or split.val, part or split.test) for n in per_class[None]]
         val, test = sum(v for v, _ in sizes), sum(t for _, t in sizes)
         return DatasetCounts(len(sizes), sum(per_class[None]) - val - test, val, test, domain)
     train, test = sum(per_class["train"]), sum(per_class["test"])

@@ -2,7 +2,7 @@
 
 A split folder holds class folders; a class folder holds images (at any depth). Names of split
 folders count in any case: train/training, val/valid/validation, test/testing. Hidden files and
-folders are passed over; for links see ``listing.walk_images``.
+folders are passed over; for links see ``walk.walk_images``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from raybench.datasets.listing import (
     is_image,
     some,
     split_mistakes,
-    walk_images,
 )
+from raybench.datasets.walk import Walk, walk_images
 
 
 def list_folder(root: Path, group_by: str | None = None) -> Listing:
@@ -34,15 +34,19 @@ def list_folder(root: Path, group_by: str | None = None) -> Listing:
     if mistakes:
         return Listing(mistakes=mistakes)
     listing = Listing()
-    for split, folder in _split_folders(root, listing.mistakes):
-        _add_classes(listing, root, folder, split)
+    try:
+        for split, folder in _split_folders(root, listing.mistakes):
+            _add_classes(listing, root, folder, split)
+    except OSError as error:
+        return Listing(mistakes=[f"{root}: cannot be read: {error}"])
     if listing.mistakes and not listing.images:
         return listing
     listing.images.sort(key=lambda image: image.id)
     if group_by is not None:
         grouped = group_images(listing.images, group_by)
         listing = Listing(grouped.images, listing.mistakes + grouped.mistakes)
-    listing.mistakes += [f"{root}: {mistake}" for mistake in split_mistakes(listing.images)]
+    if not listing.mistakes:
+        listing.mistakes += [f"{root}: {mistake}" for mistake in split_mistakes(listing.images)]
     return listing
 
 
@@ -97,19 +101,17 @@ def _add_classes(listing: Listing, root: Path, folder: Path, split: Split | None
             f"{folder}: images {some(sorted(loose_names))} stand outside any class folder; "
             "move them into one, or remove them"
         )
+    found = Walk()
     for class_folder in classes:
         walk = walk_images(class_folder, root)
-        if walk.refused:
-            listing.mistakes.append(
-                f"{root}: links {some(walk.refused)} are broken or lead out of the folder; "
-                "copy the files in"
-            )
-        if not walk.images:
+        found.add(walk)
+        if not walk.images and not walk.mistakes():
             listing.mistakes.append(_empty_class(class_folder, walk.others))
         listing.images += [
             ListedImage(image, str(root / PurePosixPath(image)), class_folder.name, split)
             for image in walk.images
         ]
+    listing.mistakes += [f"{root}: {mistake}" for mistake in found.mistakes()]
 
 
 def _empty_class(folder: Path, others: list[str]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from raybench.datasets.cards import Split
 
@@ -24,6 +22,10 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+# Pictures that Pillow does not read, or not as a person would see them.
+UNREAD_SUFFIXES = frozenset(
+    ".heic .heif .jxl .svg .psd .eps .pdf .dcm .nii .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split()
+)
 MAX_NAMED = 10
 
 
@@ -49,9 +51,19 @@ class Listing:
 def some(names: Iterable[str]) -> str:
     """``'a', 'b' and 3 more``: enough to act on, short enough to read."""
     listed = list(names)
-    shown = ", ".join(f"'{name}'" for name in listed[:MAX_NAMED])
+    shown = ", ".join(f"'{printable(name)}'" for name in listed[:MAX_NAMED])
     rest = len(listed) - MAX_NAMED
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def printable(name: str) -> str:
+    """``name`` on one line, fit for any terminal: newlines and bytes outside UTF-8 as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: others can neither be stored nor printed faithfully."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -68,57 +80,18 @@ def is_hidden(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Whether the file name ends as an image that Pillow reads."""
-    return "." + name.rpartition(".")[2].lower() in IMAGE_SUFFIXES
+    """Whether the file name ends as an image that Pillow reads; dots at its end do not count."""
+    return _suffix(name) in IMAGE_SUFFIXES
 
 
-@dataclass(slots=True)
-class Walk:
-    """What lies below one folder: image paths relative to ``root``, other files, refused links."""
-
-    images: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+def is_unread_picture(name: str) -> bool:
+    """Whether the file name ends as a picture of a kind that is not read."""
+    return _suffix(name) in UNREAD_SUFFIXES
 
 
-def walk_images(folder: Path, root: Path) -> Walk:
-    """Every image below ``folder``, at any depth.
-
-    The rule for links: one that points inside ``root`` counts as what it points to; one that leads
-    back to a folder it stands in (a loop) is passed over; one that leaves ``root``, or is broken,
-    is refused, since it would make the data depend on files that nobody listed.
-    """
-    found = Walk()
-    real_root = os.path.realpath(root)
-
-    def visit(current: Path, inside: frozenset[str]) -> None:
-        with os.scandir(current) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            if entry.is_symlink() and not _stays_inside(entry.path, real_root):
-                found.refused.append(_relative(entry.path, root))
-            elif entry.is_dir():
-                real = os.path.realpath(entry.path)
-                if real not in inside:
-                    visit(Path(entry.path), inside | {real})
-            elif is_image(entry.name):
-                found.images.append(_relative(entry.path, root))
-            else:
-                found.others.append(_relative(entry.path, root))
-
-    visit(folder, frozenset({real_root, os.path.realpath(folder)}))
-    return found
-
-
-def _stays_inside(path: str, real_root: str) -> bool:
-    real = os.path.realpath(path)
-    return Path(real).exists() and os.path.commonpath([real, real_root]) == real_root
-
-
-def _relative(path: str, root: Path) -> str:
-    return Path(path).relative_to(root).as_posix()
+def _suffix(name: str) -> str:
+    _, dot, end = name.rstrip(". ").rpartition(".")
+    return dot + end.lower()
 
 
 def group_images(images: Sequence[ListedImage], pattern: str) -> Listing:

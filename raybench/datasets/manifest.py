@@ -9,7 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from raybench.datasets.cache import CachedImages
 from raybench.datasets.listing import some
+from raybench.datasets.splits import make_splits
+from raybench.spec import DatasetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,27 @@ def make_manifest(
     """Rows of equally long columns."""
     rows = zip(ids, sha256, labels, parts, strict=True)
     return Manifest(tuple(sorted((ManifestRow(*row) for row in rows), key=lambda row: row.id)))
+
+
+def manifest_of(data: CachedImages, dataset: DatasetSpec, split_seed: int) -> Manifest:
+    """The manifest of a cached data set under the splits that the sweep cuts.
+
+    Raises:
+        DataError: classes too small for the splits.
+    """
+    parts = np.full(len(data.ids), "", dtype=object)
+    for fold in range(dataset.folds or 1):
+        splits = make_splits(
+            data.labels, data.classes, data.splits, data.groups,
+            dataset.split, split_seed, dataset.folds, fold,
+        )  # fmt: skip
+        if dataset.folds:
+            parts[splits.test] = f"fold {fold}"
+        else:
+            for name in ("train", "val", "test"):
+                parts[getattr(splits, name)] = name
+    labels = [data.classes[label] for label in data.labels]
+    return make_manifest(data.ids, data.sha256, labels, [str(part) for part in parts])
 
 
 def differences(before: Manifest, now: Manifest) -> list[str]:

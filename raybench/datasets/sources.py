@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn's digits, torchvision's sets, the user's own files.
+"""Where images come from: one name for every kind of source.
 
 A source lists its samples without reading them; each sample then reads its own content, which is
 either a file's bytes or an array of pixels.
@@ -6,42 +6,52 @@ either a file's bytes or an array of pixels.
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raybench.datasets.cards import CARDS, DatasetCard
+from raybench.datasets.cards import CARDS
 from raybench.datasets.folders import check_dataset, list_images
 from raybench.datasets.listing import ListedImage, class_order
 from raybench.datasets.samples import Content, Sample, Source
-from raybench.errors import DataError, ResourceError
+from raybench.datasets.source_names import HubName, parse_source
+from raybench.errors import DataError
 from raybench.spec import DatasetSpec
 
+Tell = Callable[[str], None]
 
-def fingerprint(spec: DatasetSpec) -> tuple[list[str], list[ListedImage]]:
+
+def quiet(text: str) -> None:
+    """Where nobody listens to progress."""
+
+
+def fingerprint(
+    spec: DatasetSpec, download_dir: Path | None = None
+) -> tuple[list[str], list[ListedImage]]:
     """What tells cheaply whether ``spec`` still means the same images; and the user's files.
 
     A file counts as unchanged while its path, size, modification and change times stay. The change
     time cannot be set by programs, so a file replaced with its old size and modification time is
-    noticed as well. A change only means that all files are hashed again. Named sets never change
-    under one version of their library.
+    noticed as well. A change only means that all files are hashed again. Sets known by name never
+    change under one version of their library or one hash; of a hub's, the commit is meant.
+
+    ``download_dir`` is that of ``open_source``; a hub's commit is looked up and noted there.
 
     Raises:
         DataError: every mistake of ``check_dataset``.
+        ResourceError: the commit of a hub's data set cannot be found out.
     """
     mistakes = check_dataset(spec)
     if mistakes:
         raise DataError(mistakes)
+    if spec.source is not None:
+        return _source_facts(spec.source, spec, download_dir or Path()), []
     if spec.path is None:
-        library = "scikit-learn" if CARDS[spec.name].torchvision is None else "torchvision"
-        return [spec.name, library, metadata.version(library)], []
+        return _card_facts(spec.name), []
     images = list_images(spec).images
     facts = []
     for image in images:
@@ -53,15 +63,63 @@ def fingerprint(spec: DatasetSpec) -> tuple[list[str], list[ListedImage]]:
     return facts, images
 
 
-def open_source(spec: DatasetSpec, images: Sequence[ListedImage], download_dir: Path) -> Source:
+def _card_facts(name: str) -> list[str]:
+    card = CARDS[name]
+    if card.published is not None:
+        return [name, "published", repr(card.published)]
+    library = "scikit-learn" if card.torchvision is None else "torchvision"
+    return [name, library, metadata.version(library)]
+
+
+def _source_facts(text: str, spec: DatasetSpec, download_dir: Path) -> list[str]:
+    name = parse_source(text)
+    if isinstance(name, HubName):
+        from raybench.datasets.hub_sets import resolve_commit
+
+        columns = spec.columns.model_dump_json() if spec.columns else ""
+        return [text, resolve_commit(name, download_dir), columns]
+    from raybench.datasets.medmnist_sets import medmnist_facts
+
+    return medmnist_facts(name)
+
+
+def open_source(
+    spec: DatasetSpec, images: Sequence[ListedImage], download_dir: Path, tell: Tell = quiet
+) -> Source:
     """The samples of ``spec``; ``images`` are the user's files, as ``fingerprint`` gave them.
 
     Raises:
-        ResourceError: a named set is neither here nor can it be downloaded.
+        DataError: a published set cannot be used as the spec asks.
+        ResourceError: a published set is neither here nor can it be downloaded.
     """
-    if spec.path is None:
-        card = CARDS[spec.name]
-        return _digits() if card.torchvision is None else _torchvision(card, download_dir)
+    if spec.path is not None:
+        return _user_files(images)
+    if spec.source is not None:
+        return _open_named_source(spec.source, spec, download_dir, tell)
+    card = CARDS[spec.name]
+    if card.published is not None:
+        from raybench.datasets.published import open_published
+
+        return open_published(card, download_dir, tell)
+    if card.torchvision is not None:
+        from raybench.datasets.torchvision_sets import open_torchvision
+
+        return open_torchvision(card, download_dir, tell)
+    return _digits()
+
+
+def _open_named_source(text: str, spec: DatasetSpec, download_dir: Path, tell: Tell) -> Source:
+    name = parse_source(text)
+    if isinstance(name, HubName):
+        from raybench.datasets.hub_sets import open_hub
+
+        return open_hub(name, spec, download_dir, tell)
+    from raybench.datasets.medmnist_sets import open_medmnist
+
+    return open_medmnist(name, download_dir, tell)
+
+
+def _user_files(images: Sequence[ListedImage]) -> Source:
     classes = class_order(image.label for image in images)
     index = {name: i for i, name in enumerate(classes)}
     return Source(
@@ -86,48 +144,3 @@ def _digits() -> Source:
 
 def _array(pixels: NDArray[np.uint8]) -> Content:
     return pixels
-
-
-def _torchvision(card: DatasetCard, download_dir: Path) -> Source:
-    source = card.torchvision
-    assert source is not None
-    samples: list[Sample] = []
-    classes: Sequence[str] = ()
-    for split, arguments in source.splits.items() or [(None, {})]:
-        data = _construct(card, download_dir, dict(arguments))
-        classes = data.classes
-        for index in range(len(data)):
-            image, label = data[index]
-            if source.in_memory:
-                sample_id = f"{split}/{index:06d}"
-                samples.append(Sample(sample_id, partial(_array, np.asarray(image)), label, split))
-            else:
-                sample_id = Path(image).relative_to(download_dir).as_posix()
-                samples.append(Sample(sample_id, Path(image).read_bytes, int(label), split))
-    return Source(tuple(classes), tuple(sorted(samples, key=lambda sample: sample.id)))
-
-
-def _construct(card: DatasetCard, download_dir: Path, arguments: dict[str, Any]) -> Any:
-    """A torchvision data set; file-based ones hand out paths instead of decoded images.
-
-    Raises:
-        ResourceError: not found and not to be downloaded, with the way to provide it by hand.
-    """
-    from torchvision import datasets
-
-    source = card.torchvision
-    assert source is not None
-    if not source.in_memory:
-        arguments["loader"] = os.fspath
-    download_dir.mkdir(parents=True, exist_ok=True)
-    constructor = getattr(datasets, source.class_name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchvision unpickles CIFAR with NumPy's old names
-            return constructor(str(download_dir), download=not source.by_hand, **arguments)
-    except (OSError, RuntimeError, ValueError, ImportError) as error:
-        how = source.by_hand or f"put the archive from {card.source} there unchanged"
-        raise ResourceError(
-            f"data set '{card.name}' is not in {download_dir} and cannot be downloaded ({error}). "
-            f"By hand: {how}; or give your own copy as class folders with `path:`"
-        ) from error

@@ -161,11 +161,14 @@ def _files(paths: list[str], column: str, root: Path) -> tuple[list[str], list[s
     real_root = os.path.realpath(root)
     files, missing, outside = [], [], []
     for name in filter(None, paths):
+        if "\0" in name:
+            missing.append(name)
+            continue
         file = _completed(root, name)
         real = os.path.realpath(root / file)
         if os.path.commonpath([real, real_root]) != real_root:
             outside.append(name)
-        elif not Path(real).is_file():
+        elif not _is_file(real):
             missing.append(name)
         files.append(Path(os.path.relpath(root / file, root)).as_posix())
     twice = sorted(name for name, count in Counter(files).items() if count > 1)
@@ -178,10 +181,15 @@ def _files(paths: list[str], column: str, root: Path) -> tuple[list[str], list[s
     return files, mistakes
 
 
+def _is_file(path: str | Path) -> bool:
+    # os.path, because pathlib raises on names that are too long and folders one may not enter
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def _completed(root: Path, name: str) -> str:
-    if Path(name).suffix.lower() in IMAGE_SUFFIXES or (root / name).is_file():
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES or _is_file(root / name):
         return name
     for suffix in sorted(IMAGE_SUFFIXES):
-        if (root / f"{name}{suffix}").is_file():
+        if _is_file(root / f"{name}{suffix}"):
             return f"{name}{suffix}"
     return name

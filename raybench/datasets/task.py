@@ -6,12 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raybench.datasets.build import Tell
 from raybench.datasets.cache import open_cache
+from raybench.datasets.cache_files import Hold
+from raybench.datasets.fit import Crop
+from raybench.datasets.frames import Images
 from raybench.datasets.splits import Indices, make_splits, take_subset
 from raybench.spec import DatasetSpec
 
@@ -21,15 +24,17 @@ class Task:
     """What one trial trains, selects and (in the final phase) tests on.
 
     Attributes:
-        images: (N, H, W, 3) uint8 RGB, memory-mapped, read-only; all images of the data set.
+        images: uint8 RGB, memory-mapped, read-only; all images of the data set, (N, H, W, 3), or
+            ``Frames`` of different shapes with ``crop: random``.
         labels: (N,) int64 indices into ``classes``.
         ids: N names, stable across machines.
         train, val, test: sorted int64 indices into ``images``; ``train`` is the subset already.
         data_digest: SHA-256 of images, labels and official splits at this size.
         split_digest: SHA-256 of the ids of train, val and test.
+        use: keeps the cached set from being pruned while this task lives.
     """
 
-    images: np.memmap[Any, np.dtype[np.uint8]]
+    images: Images
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
     classes: tuple[str, ...]
@@ -38,20 +43,45 @@ class Task:
     test: Indices
     data_digest: str
     split_digest: str
+    use: Hold | None = None
 
 
 def load_task(
-    dataset: DatasetSpec, image_size: int, subset: str, split_seed: int, cache_dir: Path
+    dataset: DatasetSpec,
+    image_size: int,
+    subset: str,
+    split_seed: int,
+    cache_dir: Path,
+    crop: Crop = "none",
+    fold: int | None = None,
+    tell: Tell = lambda sentence: None,
 ) -> Task:
     """The task, from the cache where it is there, else decoded into it first.
+
+    Args:
+        dataset: the data set.
+        image_size: side of what a network will see.
+        subset: of the training split.
+        split_seed: names split and subset.
+        cache_dir: where decoded sets stand.
+        crop: as in the recipe.
+        fold: which part of a data set with ``folds`` is the test split; None: the first.
+        tell: hears of progress.
 
     Raises:
         DataError: mistakes of the spec, unreadable images, classes too small; all at once.
         ResourceError: a named set cannot be downloaded, or the cache cannot be written.
     """
-    data = open_cache(dataset, image_size, cache_dir)
+    data = open_cache(dataset, image_size, cache_dir, crop, tell)
     splits = make_splits(
-        data.labels, data.classes, data.splits, data.groups, dataset.split, split_seed
+        data.labels,
+        data.classes,
+        data.splits,
+        data.groups,
+        dataset.split,
+        split_seed,
+        dataset.folds,
+        fold or 0,
     )
     train = take_subset(splits.train, data.labels, subset, split_seed)
     return Task(
@@ -64,6 +94,7 @@ def load_task(
         test=splits.test,
         data_digest=data.digest,
         split_digest=_split_digest(data.ids, train, splits.val, splits.test),
+        use=data.use,
     )
 
 

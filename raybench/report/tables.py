@@ -5,12 +5,9 @@ Cells are ``Text``, never markup: backbone names carry brackets, and names are u
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import numbers
@@ -18,45 +15,8 @@ from raybench.analysis.ranking import RULE, Standing, answers, standings
 from raybench.analysis.results import PairResult, by_task, final_metric, pair_results
 from raybench.analysis.tunability import tuned_names, warnings
 from raybench.records import SweepSnapshot
+from raybench.report.grid import Row, grid
 from raybench.report.wording import caption, failure_lines
-
-Row = Sequence[str]
-
-
-def to_text(renderable: RenderableType, width: int = 100) -> str:
-    """Plain text without colour or trailing blanks, for pipes, logs and tests."""
-    stream = io.StringIO()
-    Console(file=stream, width=width, color_system=None, force_terminal=False).print(renderable)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
-
-
-def grid(
-    title: str, columns: Mapping[str, str], rows: Sequence[Row], note: str = ""
-) -> RenderableType:
-    """A table with a title above and one line below that says what the numbers are.
-
-    Args:
-        title: shown in bold.
-        columns: header -> ``left`` or ``right``.
-        rows: cells in the order of ``columns``.
-        note: shown dim; empty for none.
-    """
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
-    for header, side in columns.items():
-        left = side == "left"
-        table.add_column(
-            Text(header), justify="left" if left else "right", overflow="fold", no_wrap=not left
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    parts: list[RenderableType] = [Text(title, style="bold"), table]
-    return Group(*parts, Text(note, style="dim")) if note else Group(*parts)
 
 
 def leaderboard_table(snapshot: SweepSnapshot) -> RenderableType:

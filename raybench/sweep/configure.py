@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from raybench.plan import Plan
 from raybench.seeding import derive_seed
 from raybench.settings import Settings
@@ -26,9 +29,12 @@ def trial_config(
     attempt: int,
     assignment: Assignment,
     device: str,
-    data_digest: str = "",
+    facts: Mapping[str, Any],
 ) -> TrialConfig:
-    """Everything resolved: recipe with tuned values, named seeds, absolute places."""
+    """Everything resolved: recipe with tuned values, named seeds, absolute places.
+
+    ``facts`` are the pair's, as the preflight found them: the trial refuses other data or weights.
+    """
     spec, pair = plan.spec, assignment.pair
     final = assignment.seed is not None
     tuned = {name: TUNABLE[name](value) for name, value in assignment.params.items()}
@@ -57,5 +63,7 @@ def trial_config(
         memory_fraction=shape.gpus * MEMORY_HEADROOM if 0 < shape.gpus < 1 else None,
         known_epochs=assignment.known_epochs,
         fold=assignment.fold,
-        data_digest=data_digest,
+        data_digest=str(facts.get("data_digest", "")),
+        weights_sha256=str(facts.get("weights_sha256", "")),
+        weights_dir="" if settings.weights_dir is None else str(settings.weights_dir),
     )

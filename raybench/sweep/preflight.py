@@ -6,114 +6,198 @@ come at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from raybench.errors import DataError
+from raybench.datasets.manifest import Manifest, differences
+from raybench.errors import DataError, RaybenchError, ResourceError, UserInputError
 from raybench.plan import Pair, Plan
 from raybench.records import SweepSnapshot
-from raybench.seeding import derive_seed
 from raybench.settings import Settings
-from raybench.spec import TWO_CLASS_METRICS, BackboneSpec
+from raybench.spec import BackboneSpec
+from raybench.sweep.check_data import DatasetCheck, Facts, check_dataset
 
-Facts = dict[str, str | float]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found, to be kept in the ledger.
+
+    Attributes:
+        facts: by pair id: classes, images per split, digests, parameters, weights' SHA-256.
+        manifests: by data set: what the sweep runs on.
+    """
+
+    facts: Mapping[str, Facts]
+    manifests: Mapping[str, Manifest]
+
+
+class _Problems:
+    """Everything wrong so far; what the user can mend in the input comes before what is missing."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+        self.missing: list[str] = []
+
+    def add(self, error: RaybenchError) -> None:
+        if isinstance(error, UserInputError):
+            self.mistakes += error.mistakes
+        else:
+            self.missing.append(str(error))
+
+    def raise_all(self) -> None:
+        if self.mistakes:
+            raise DataError([*self.mistakes, *self.missing])
+        if self.missing:
+            raise ResourceError("\n".join(self.missing))
 
 
 def check_everything(
     plan: Plan,
     settings: Settings,
     snapshot: SweepSnapshot,
-    tell: Callable[[str], None],
-) -> dict[str, Facts]:
-    """Facts of every pair: classes, images per split, digests, parameters.
+    tell: Tell,
+    read_manifest: Callable[[str], Manifest | None] = lambda digest: None,
+    accept_leaks: bool = False,
+) -> Preflight:
+    """Data, weights and models of every pair.
 
-    Pairs whose facts the ledger holds already, on unchanged data, are not checked again.
+    Pairs that are done need no weights, and models that an earlier attempt has built are not built
+    again.
+
+    ``snapshot`` is what the ledger knows already; ``tell`` gets a line for everything that takes
+    time; ``read_manifest`` finds an earlier attempt's by digest, to name what has changed since;
+    with ``accept_leaks`` leaks across splits are told and not refused.
 
     Raises:
-        DataError: unreadable images, impossible splits, changed data, models that cannot be built.
+        DataError: unreadable images, impossible splits, leaks, changed data or weights, models that
+            cannot be built.
         ResourceError: weights or data that cannot be had here.
     """
     known = {pair.id: pair.facts for pair in snapshot.pairs}
-    mistakes: list[str] = []
-    tasks: dict[tuple[str, str], Facts] = {}
+    open_pairs = _open_pairs(plan, snapshot)
+    problems = _Problems()
+    checks = _check_data(plan, settings, tell, accept_leaks, problems)
+    facts = {p.id: dict(checks[p.dataset.name].facts.get(p.subset, {})) for p in plan.pairs}
+    problems.mistakes += _changed_data(plan, facts, known, checks, read_manifest)
+    weights = _resolve_weights(open_pairs, settings, tell, problems)
     for pair in plan.pairs:
-        if (pair.dataset.name, pair.subset) not in tasks:
-            tell(f"data: {pair.task}")
-            tasks[(pair.dataset.name, pair.subset)] = _task_facts(plan, pair, settings, mistakes)
-    facts = {p.id: tasks[(p.dataset.name, p.subset)] for p in plan.pairs}
-    mistakes += _changed_data(facts, known)
-    if mistakes:
-        raise DataError(mistakes)
-    models = _check_models(plan, facts, known, mistakes, tell)
-    if mistakes:
-        raise DataError(mistakes)
-    return {pair.id: facts[pair.id] | models.get(pair.id, {}) for pair in plan.pairs}
+        facts[pair.id] |= weights.get(_key(pair.backbone), _known_weights(known.get(pair.id, {})))
+    problems.mistakes += _changed_weights(facts, known)
+    problems.raise_all()
+    for pair_id, found in _check_models(plan, settings, facts, known, tell, problems).items():
+        facts[pair_id] |= found
+    problems.raise_all()
+    manifests = {name: check.manifest for name, check in checks.items() if check.manifest}
+    return Preflight(facts, manifests)
 
 
-def _task_facts(plan: Plan, pair: Pair, settings: Settings, mistakes: list[str]) -> Facts:
-    from raybench.datasets.task import load_task
+def _key(backbone: BackboneSpec) -> str:
+    return backbone.model_dump_json()
 
-    spec = plan.spec
-    seed = derive_seed(spec.seed, "split")
+
+def _open_pairs(plan: Plan, snapshot: SweepSnapshot) -> list[Pair]:
+    done = {pair.id for pair in snapshot.pairs if pair.state == "done"}
+    return [pair for pair in plan.pairs if pair.id not in done]
+
+
+def _check_data(
+    plan: Plan, settings: Settings, tell: Tell, accept_leaks: bool, problems: _Problems
+) -> dict[str, DatasetCheck]:
+    checks = {}
+    for dataset in plan.spec.datasets:
+        tell(f"data: {dataset.name}")
+        try:
+            check = check_dataset(plan.spec, dataset, settings.cache_dir, tell)
+        except (DataError, ResourceError) as error:
+            problems.add(error)
+            check = DatasetCheck()
+        checks[dataset.name] = check
+        problems.mistakes += check.mistakes
+        if check.leaks and accept_leaks:
+            tell(f"accepted: {' '.join(check.leaks)}")
+        elif check.leaks:
+            problems.mistakes += [
+                f"{dataset.name}: {leak}; 'raybench check' shows them; mend the data, or take them "
+                "with --accept-leaks, which the report then says"
+                for leak in check.leaks
+            ]
+    return checks
+
+
+def _changed_data(
+    plan: Plan,
+    facts: Mapping[str, Facts],
+    known: Mapping[str, Mapping[str, Any]],
+    checks: Mapping[str, DatasetCheck],
+    read_manifest: Callable[[str], Manifest | None],
+) -> list[str]:
+    """Results on other images under one name would be compared as if they were the same."""
+    changed = []
+    for pair in plan.pairs:
+        before, now = known.get(pair.id, {}), facts[pair.id]
+        words = [
+            f"{word} ({str(before[key])[:12]} -> {str(now[key])[:12]})"
+            for key, word in (("data_digest", "images"), ("split_digest", "splits"))
+            if before.get(key) and now and before[key] != now[key]
+        ]
+        if words:
+            earlier = read_manifest(str(before.get("manifest_digest", "")))
+            current = checks[pair.dataset.name].manifest
+            named = differences(earlier, current) if earlier and current else []
+            changed.append(
+                f"{pair.id}: the {words[0]} have changed since this sweep's first run; put the "
+                "data back, give the data set another name, or use another --home"
+                + "".join(f"; {sentence}" for sentence in named)
+            )
+    return changed
+
+
+def _resolve_weights(
+    pairs: Iterable[Pair], settings: Settings, tell: Tell, problems: _Problems
+) -> dict[str, Facts]:
+    """SHA-256 of the weights file of every backbone that loads one; fetched where need be."""
+    from raybench.backbones.resolve import resolve_all
+
+    specs = {_key(pair.backbone): pair.backbone for pair in pairs}
     try:
-        task = load_task(
-            pair.dataset, spec.recipe.image_size, pair.subset, seed, settings.cache_dir
-        )
-    except DataError as error:
-        mistakes += [f"{pair.task}: {mistake}" for mistake in error.mistakes]
+        resolved = resolve_all(specs.values(), settings.weights_dir, tell)
+    except (DataError, ResourceError) as error:
+        problems.add(error)
         return {}
-    key = {"finetune": "batch_size", "knn": "neighbors"}.get(spec.recipe.method)
-    tuned = spec.space.get(key) if key else None
-    largest = int(tuned.high) if tuned else getattr(spec.recipe, key) if key else 0
-    if largest > len(task.train):
-        mistakes.append(
-            f"{pair.task}: {key} {largest} is larger than the training split of "
-            f"{len(task.train)} images; give at most that"
-        )
-    if spec.search.metric in TWO_CLASS_METRICS and len(task.classes) != 2:
-        mistakes.append(
-            f"{pair.task}: {spec.search.metric} is for two classes, this has {len(task.classes)}"
-        )
     return {
-        "classes": len(task.classes),
-        "train_images": len(task.train),
-        "val_images": len(task.val),
-        "test_images": len(task.test),
-        "data_digest": task.data_digest,
-        "split_digest": task.split_digest,
-        "domain": _domain(pair),
+        key: {"weights_sha256": found.sha256, "weights_file": found.path.name}
+        for key, found in resolved.items()
     }
 
 
-def _domain(pair: Pair) -> str:
-    from raybench.datasets.cards import CARDS
-
-    card = CARDS.get(pair.dataset.name) if pair.dataset.path is None else None
-    return pair.dataset.domain or (card.domain if card else "yours")
+def _known_weights(facts: Mapping[str, Any]) -> Facts:
+    return {key: facts[key] for key in ("weights_sha256", "weights_file") if key in facts}
 
 
-def _changed_data(facts: Mapping[str, Facts], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Results on other images under one name would be compared as if they were the same."""
+def _changed_weights(
+    facts: Mapping[str, Facts], known: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     changed = []
     for pair_id, now in facts.items():
-        before = known.get(pair_id, {})
-        for key, word in (("data_digest", "images"), ("split_digest", "splits")):
-            if before.get(key) and now and before[key] != now[key]:
-                changed.append(
-                    f"{pair_id}: the {word} have changed since this sweep's first run "
-                    f"({str(before[key])[:12]} -> {str(now[key])[:12]}); put the data back, give "
-                    "the data set another name, or use another --home"
-                )
-                break
+        before, after = (str(f.get("weights_sha256", "")) for f in (known.get(pair_id, {}), now))
+        if before and after and before != after:
+            changed.append(
+                f"{pair_id}: the weights file has changed since this sweep's first run "
+                f"({before[:12]} -> {after[:12]}); put the old one back, or use another --home"
+            )
     return changed
 
 
 def _check_models(
     plan: Plan,
+    settings: Settings,
     facts: Mapping[str, Facts],
     known: Mapping[str, Mapping[str, Any]],
-    mistakes: list[str],
-    tell: Callable[[str], None],
+    tell: Tell,
+    problems: _Problems,
 ) -> dict[str, Facts]:
     """Build each backbone once, with its weights, unless an earlier attempt has."""
     found: dict[str, Facts] = {}
@@ -124,23 +208,31 @@ def _check_models(
             continue
         if pair.backbone.name.startswith("python:"):
             continue  # the user's code: what it throws is that trial's failure
-        text = pair.backbone.model_dump_json()
-        if text not in by_backbone:
+        key = _key(pair.backbone)
+        if key not in by_backbone:
             tell(f"model: {pair.title}")
             classes = int(facts[pair.id]["classes"])
-            by_backbone[text] = _model_facts(plan, pair.backbone, classes, mistakes)
-        found[pair.id] = by_backbone[text]
+            by_backbone[key] = _model_facts(plan, settings, pair.backbone, classes, problems)
+        found[pair.id] = by_backbone[key]
     return found
 
 
-def _model_facts(plan: Plan, backbone: BackboneSpec, classes: int, mistakes: list[str]) -> Facts:
-    """Weights resolved and one image pushed through, on the CPU."""
+def _model_facts(
+    plan: Plan, settings: Settings, backbone: BackboneSpec, classes: int, problems: _Problems
+) -> Facts:
+    """Weights loaded and one image pushed through, on the CPU."""
     from raybench.backbones.build import build_backbone
 
     recipe = plan.spec.recipe
     try:
-        built = build_backbone(backbone, classes, recipe.image_size, recipe.drop_path)
-    except DataError as error:
-        mistakes += error.mistakes
+        built = build_backbone(
+            backbone,
+            classes,
+            recipe.image_size,
+            recipe.drop_path,
+            weights_dir=settings.weights_dir,
+        )
+    except (DataError, ResourceError) as error:
+        problems.add(error)
         return {}
     return {"parameters": int(built.facts["parameters"])}

@@ -75,6 +75,7 @@ class RunOptions:
     Attributes:
         inline: in this process, without Ray. address: a running Ray to use.
         max_gpus: leave the rest to colleagues. num_cpus, num_gpus: of a private local Ray.
+        accept_leaks: run although images stand in several splits; the report says so.
         tracker: makes the tracking thread from a reader factory; None: no MLflow.
     """
 
@@ -83,6 +84,7 @@ class RunOptions:
     max_gpus: float | None = None
     num_cpus: int | None = None
     num_gpus: int | None = None
+    accept_leaks: bool = False
     tracker: Callable[[Callable[[], SweepReader]], Tracker] | None = None
 
 
@@ -154,7 +156,7 @@ def run_sweep(
         stack.callback(lease.release)
         check_device(spec)
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
-        snapshot = _register(plan, settings, engine, ledger, observer)
+        snapshot = _register(plan, settings, engine, ledger, observer, options.accept_leaks)
         tracker = _start_tracker(options, engine, spec.name, stack)
         _run_trials(plan, settings, options, observer, ledger, lease, snapshot, drain, stack)
         _flush(tracker, drain)
@@ -164,15 +166,24 @@ def run_sweep(
 
 
 def _register(
-    plan: Plan, settings: Settings, engine: sa.Engine, ledger: Ledger, observer: Observer
+    plan: Plan,
+    settings: Settings,
+    engine: sa.Engine,
+    ledger: Ledger,
+    observer: Observer,
+    accept_leaks: bool,
 ) -> SweepSnapshot:
     """Preflight against what the ledger knows, then write plan and facts: nothing half-written."""
     name = plan.spec.name
     before = _snapshot_or_empty(engine, plan)
     _say_difference(plan, before, observer)
-    facts = check_everything(plan, settings, before, observer.message)
+    found = check_everything(
+        plan, settings, before, observer.message, ledger.read_manifest, accept_leaks
+    )
     ledger.register(plan)
-    for pair_id, values in facts.items():
+    for dataset, manifest in found.manifests.items():
+        ledger.write_manifest(dataset, manifest)
+    for pair_id, values in found.facts.items():
         ledger.set_facts(pair_id, values)
     return SweepReader(engine, name).snapshot()
 
@@ -215,11 +226,11 @@ def _run_trials(
     stack: ExitStack,
 ) -> None:
     device = trial_device(plan.spec)
-    digests = {pair.id: str(pair.facts.get("data_digest", "")) for pair in snapshot.pairs}
+    facts = {pair.id: pair.facts for pair in snapshot.pairs}
 
     def configure(assignment: Assignment) -> TrialConfig:
-        digest = digests.get(assignment.pair.id, "")
-        return trial_config(plan, settings, lease.attempt, assignment, device, digest)
+        found = facts[assignment.pair.id]
+        return trial_config(plan, settings, lease.attempt, assignment, device, found)
 
     def searcher_with(
         shape_of: Callable[[Pair], Shape], capacity: Callable[[], Capacity]

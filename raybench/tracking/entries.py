@@ -81,7 +81,11 @@ def milliseconds(seconds: float) -> int:
 
 def pair_tags(sweep: str, pair: PairRow) -> dict[str, str]:
     """The tags that a pair's run shares with those of its trials."""
-    domain = pair.facts.get("domain")
+    facts = {
+        "domain": pair.facts.get("domain"),
+        "raybench.pretrained_sha256": pair.facts.get("weights_sha256"),
+        "raybench.leaks": pair.facts.get("leaks"),
+    }
     return {
         "raybench.sweep": sweep,
         "raybench.pair": pair.id,
@@ -89,7 +93,7 @@ def pair_tags(sweep: str, pair: PairRow) -> dict[str, str]:
         "dataset": pair.dataset,
         "subset": pair.subset,
         "mlflow.source.name": "raybench",
-    } | ({"domain": str(domain)} if domain else {})
+    } | {key: str(value) for key, value in facts.items() if value}
 
 
 def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: Path) -> RunEntry:

@@ -36,7 +36,8 @@ class TrialConfig:
         fold: which part of the data is the test split; 0 without cross-validation.
         known_epochs: epochs that the ledger holds; older records are not repeated.
         data_digest: digest of the cache the driver checked; empty: not checked.
-        weights_sha256: digest of the weights file the driver checked; empty: not checked.
+        weights_sha256: digest of the pretrained weights the driver checked; empty: not checked.
+        weights_dir: folder of weights files for nodes without a network; empty: none.
     """
 
     key: str
@@ -63,6 +64,7 @@ class TrialConfig:
     known_epochs: int = 0
     data_digest: str = ""
     weights_sha256: str = ""
+    weights_dir: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -32,7 +32,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from raybench.backbones.backbone import Backbone
-from raybench.backbones.index import is_weights_file, split_name
+from raybench.backbones.index import split_name
 from raybench.backbones.weights import weights_sha256
 from raybench.datasets.task import Task
 from raybench.errors import DataError
@@ -87,7 +87,7 @@ def load_features(
     classes = len(task.classes)
     named = spec.weights != "none" and not spec.name.startswith("python:")
     backbone = None if named else build_checked(config, recipe, classes, load=True)
-    identity = _identity(spec, recipe, task, device, precision, backbone)
+    identity = _identity(config.weights_sha256, spec, recipe, task, device, precision, backbone)
     key = hashlib.sha256(files.json_bytes(identity)).hexdigest()[:32]
     path = Path(config.cache_dir) / "features" / f"{key}.safetensors"
     if (found := _read(path, key, len(task.ids))) is not None:
@@ -109,6 +109,7 @@ def load_features(
 
 
 def _identity(
+    known_sha256: str,
     spec: BackboneSpec,
     recipe: Recipe,
     task: Task,
@@ -118,10 +119,9 @@ def _identity(
 ) -> dict[str, Any]:
     """Everything that may change a bit; ``backbone`` where its spec does not say what it is."""
     try:
-        sha256 = weights_sha256(spec)
+        weights = known_sha256 or weights_sha256(spec) or spec.weights
     except DataError as error:
         raise ModelError(str(error)) from error
-    weights = sha256 if is_weights_file(spec.weights) else spec.weights
     return {
         "format": FORMAT,
         "backbone": spec.model_dump(mode="json") | {"weights": weights},

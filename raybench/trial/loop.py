@@ -137,7 +137,7 @@ def _train_epoch(session: Session, should_stop: ShouldStop) -> None:
         if should_stop():
             meter.book()
             raise DrainRequested
-        pixels, labels = loader.fetch(batches[number])
+        pixels, labels = loader.fetch(batches[number], derive_seed(seed, "crop", epoch, number))
         pixels = augment(
             pixels, session.recipe.augment, derive_seed(seed, "augment", epoch, number)
         )

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from raybench.backbones.build import Backbone, build_backbone
-from raybench.backbones.weights import weights_sha256
 from raybench.datasets.task import Task, load_task
 from raybench.errors import DataError
 from raybench.spec import BackboneSpec, DatasetSpec, Recipe
@@ -136,7 +135,15 @@ def load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
     """
     dataset = DatasetSpec.model_validate_json(json.dumps(dict(config.dataset)))
     cache_dir = Path(config.cache_dir)
-    task = load_task(dataset, recipe.image_size, config.subset, config.split_seed, cache_dir)
+    task = load_task(
+        dataset,
+        recipe.image_size,
+        config.subset,
+        config.split_seed,
+        cache_dir,
+        recipe.crop,
+        config.fold,
+    )
     if config.data_digest not in ("", task.data_digest):
         raise DataError(
             f"data set '{dataset.name}' is not the one that this sweep began with: its digest is "
@@ -161,11 +168,15 @@ def build_checked(config: TrialConfig, recipe: Recipe, classes: int, load: bool)
     seed_all(config.training_seed, "init")
     spec = BackboneSpec.model_validate_json(json.dumps(dict(config.backbone)))
     try:
-        if load and config.weights_sha256 not in ("", weights_sha256(spec)):
-            raise DataError(
-                f"weights '{spec.weights}' changed since this sweep began; restore them"
-            )
-        return build_backbone(spec, classes, recipe.image_size, recipe.drop_path, load)
+        return build_backbone(
+            spec,
+            classes,
+            recipe.image_size,
+            recipe.drop_path,
+            load,
+            Path(config.weights_dir) if config.weights_dir else None,
+            config.weights_sha256,
+        )
     except DataError as error:
         raise ModelError(str(error)) from error
 

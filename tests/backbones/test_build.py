@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from raybench.backbones.build import Backbone, build_backbone
+from raybench.backbones.weights import file_sha256
 from raybench.errors import DataError, ResourceError
 from raybench.spec import BackboneSpec, DatasetSpec
 
@@ -51,14 +52,6 @@ def build(name: str, weights: str = "none", classes: int = 3, size: int = 32, **
 
 def head_modules(backbone: Backbone) -> set[str]:
     return {name.rpartition(".")[0] for name in backbone.head_parameter_names}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +148,12 @@ def published(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> nn.Mo
     torch.manual_seed(7)
     extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     model = torchvision.models.get_model(name, weights=None, **extra)
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
     (folder / "checkpoints").mkdir(parents=True)
-    torch.save(model.state_dict(), folder / "checkpoints" / Path(url).name)
+    torch.save(model.state_dict(), folder / "new.pth")
+    file = f"{name}-{file_sha256(folder / 'new.pth')[:8]}.pth"
+    (folder / "new.pth").rename(folder / "checkpoints" / file)
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    monkeypatch.setattr(weights.value, "url", f"https://example.org/models/{file}")
     return model
 
 
@@ -168,6 +164,41 @@ def test_published_torchvision_weights_are_loaded_but_for_the_head(name, tmp_pat
     for key, tensor in backbone.model.state_dict().items():
         if key.endswith("weight") and tensor.std() > 0:
             assert torch.equal(tensor, state[key]) == (key not in backbone.head_parameter_names)
+
+
+@pytest.mark.parametrize("content", [b"", b"truncated"])
+def test_a_damaged_file_in_torchs_cache_is_refused(tmp_path, monkeypatch, content):
+    published(monkeypatch, tmp_path, "squeezenet1_1")
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"weights {path} are damaged or another file: SHA-256"):
+        build("torchvision:squeezenet1_1", "pretrained", size=64)
+
+
+def test_weights_that_changed_since_the_first_run_are_refused(tmp_path):
+    backbone = build("timm:test_resnet")
+    path = tmp_path / "w.safetensors"
+    save_file(backbone.model.state_dict(), path)
+    digest = file_sha256(path)
+    build("timm:test_resnet", str(path), expected_sha256=digest)
+    save_file({k: v + 1 for k, v in backbone.model.state_dict().items()}, path)
+    with pytest.raises(DataError, match=f"have changed since .*{file_sha256(path)}.*{digest}"):
+        build("timm:test_resnet", str(path), expected_sha256=digest)
+    build("timm:test_resnet", str(path), expected_sha256=digest, load=False)
+
+
+def test_one_image_is_tried_once_per_process(monkeypatch):
+    seen = []
+    monkeypatch.setattr("raybench.backbones.build._tried", set())
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: seen.append(type(module).__name__)
+    )
+    try:
+        for size in (32, 32, 64):
+            build("timm:test_resnet", size=size)
+    finally:
+        hook.remove()
+    assert seen.count("ResNet") == 2
 
 
 @pytest.mark.slow
@@ -211,11 +242,19 @@ def test_weights_out_of_reach_are_told_and_never_replaced_by_chance(tmp_path, mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("socket.getaddrinfo", _no_network)
-    with pytest.raises(ResourceError, match=f"not in {tmp_path} .timm/resnet18.a1_in1k.*network"):
+    monkeypatch.setattr("raybench.download._FIRST_WAIT_S", 0.01)
+    with pytest.raises(ResourceError, match=f"{tmp_path}/models--timm--resnet18.a1_in1k.*network"):
         build("timm:resnet18", "pretrained")
-    with pytest.raises(ResourceError, match=f"not in {tmp_path}/checkpoints .*network"):
+    with pytest.raises(ResourceError, match=f"{tmp_path}/checkpoints/resnet18-.*network"):
         build("torchvision:resnet18", "pretrained")
     assert build("timm:resnet18", "pretrained", load=False).facts["parameters"] > 1e7
+
+
+def test_without_its_package_wavemix_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wavemix", None)
+    monkeypatch.delitem(sys.modules, "wavemix.classification", raising=False)
+    with pytest.raises(ResourceError, match=r"pip install 'raybench\[paper\]'"):
+        build("wavemix:wavemix_192_16")
 
 
 MODULE = """

@@ -11,8 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from raybench.backbones.weights import load_weights, read_weights, weights_sha256
-from raybench.errors import DataError, ResourceError
+from raybench.backbones.weights import (
+    file_sha256,
+    load_weights,
+    read_weights,
+    weights_sha256,
+)
+from raybench.errors import DataError
 from raybench.spec import BackboneSpec
 
 HEAD = ("1.weight", "1.bias")
@@ -73,12 +78,12 @@ def test_batch_counters_may_be_missing():
 )
 def test_wrappers_and_prefixes_are_taken_off(tmp_path, state, wrap):
     torch.save(wrap(state), tmp_path / "w.pth")
-    assert read_weights(str(tmp_path / "w.pth")).keys() == state.keys()
+    assert read_weights(tmp_path / "w.pth").keys() == state.keys()
 
 
 def test_safetensors(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
-    assert torch.equal(read_weights(str(tmp_path / "w.safetensors"))["0.bias"], state["0.bias"])
+    assert torch.equal(read_weights(tmp_path / "w.safetensors")["0.bias"], state["0.bias"])
 
 
 class Payload:
@@ -96,7 +101,7 @@ def test_a_payload_is_refused_and_never_runs(tmp_path):
     (tmp_path / "p.pt").write_bytes(pickle.dumps(Payload(tmp_path / "marker")))
     for name in ("w.pt", "p.pt"):
         with pytest.raises(DataError, match="cannot be read as plain tensors"):
-            read_weights(str(tmp_path / name))
+            read_weights(tmp_path / name)
     assert not (tmp_path / "marker").exists()
 
 
@@ -105,14 +110,14 @@ def test_a_payload_is_refused_and_never_runs(tmp_path):
 def test_damaged_files_are_refused_in_words(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as plain tensors"):
-        read_weights(str(tmp_path / name))
+        read_weights(tmp_path / name)
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):
     for content in ({"a": 1}, [torch.ones(1)], {}):
         torch.save(content, tmp_path / "w.pt")
         with pytest.raises(DataError, match="holds no state dict"):
-            read_weights(str(tmp_path / "w.pt"))
+            read_weights(tmp_path / "w.pt")
 
 
 def test_sha256_of_files_only(tmp_path):
@@ -124,15 +129,12 @@ def test_sha256_of_files_only(tmp_path):
         weights_sha256(BackboneSpec(name="timm:resnet18", weights=str(tmp_path / "gone.pt")))
 
 
-def test_urls_are_fetched_once_and_their_hash_is_checked(tmp_path, state, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    torch.save(state, tmp_path / "w.pt")
-    digest = hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest()
-    url = (tmp_path / "w.pt").as_uri()
-    assert read_weights(f"{url}#sha256={digest}").keys() == state.keys()
-    with pytest.raises(ResourceError, match=r"invalid hash value.*put the file at .*hub"):
-        read_weights(f"{url}#sha256={'0' * 64}")
-    (tmp_path / "w.pt").unlink()
-    assert read_weights(f"{url}#sha256={digest}").keys() == state.keys()
-    with pytest.raises(ResourceError, match="cannot be fetched"):
-        read_weights(url)
+def test_a_file_is_hashed_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+    path, hashed = tmp_path / "w.pt", []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: hashed.append(a) or digest(*a))
+    for content in (b"abc", b"abcd"):
+        path.write_bytes(content)
+        for _ in range(2):
+            assert file_sha256(path) == hashlib.sha256(content).hexdigest()
+    assert len(hashed) == 2

@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from raybench.datasets.decode import MAX_PIXELS, decode_image
+from raybench.datasets.decode import MAX_PIXELS, decode_image, open_rgb
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -42,10 +42,69 @@ def test_grey_palette_and_bilevel():
     assert colour(saved(palette, "PNG")) == [10, 200, 30]
 
 
-def test_cmyk_becomes_rgb():
+def without_adobe_marker(jpeg: bytes) -> bytes:
+    """The same JPEG with its APP14 segment cut out."""
+    start = jpeg.index(b"\xff\xee")
+    (length,) = struct.unpack(">H", jpeg[start + 2 : start + 4])
+    return jpeg[:start] + jpeg[start + 2 + length :]
+
+
+def test_cmyk_becomes_rgb_with_and_without_adobes_marker():
     content = saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100)
-    red, green, blue = colour(content)
-    assert red > 240 and green < 15 and blue < 15
+    assert b"Adobe" in content
+    bare = without_adobe_marker(content)
+    assert b"Adobe" not in bare
+    for one in (content, bare, saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF")):
+        red, green, blue = colour(one)
+        assert red > 240 and green < 15 and blue < 15
+
+
+def test_a_profile_of_another_colour_space_does_not_keep_cmyk_from_being_shown():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"no profile at all"):
+        image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+        red, green, blue = colour(saved(image, "JPEG", quality=100, icc_profile=profile))
+        assert red > 240 and green < 15 and blue < 15
+
+
+def test_cmyk_goes_through_its_own_profile(monkeypatch):
+    """Checked by what the colour engine is asked: a real CMYK profile is half a megabyte."""
+    asked = []
+
+    def shown(image: Image.Image, profile: io.BytesIO, out: object, outputMode: str) -> Image.Image:
+        asked.append((image.mode, profile.read(), outputMode))
+        return Image.new("RGB", image.size, (1, 2, 3))
+
+    monkeypatch.setattr(ImageCms, "profileToProfile", shown)
+    content = saved(Image.new("CMYK", (8, 8)), "JPEG", icc_profile=b"a press")
+    assert colour(content) == [1, 2, 3] and asked == [("CMYK", b"a press", "RGB")]
+
+
+def tiff(values: list[int], bits: int, photometric: int = 1) -> bytes:
+    """An uncompressed 2x2 grey TIFF, by hand: Pillow writes neither 12 bits nor white as zero."""
+    if bits == 16:
+        data = struct.pack("<4H", *values)
+    else:
+        packed = "".join(f"{value:012b}" for value in values)
+        data = int(packed, 2).to_bytes(6, "big")
+    tags = {256: 2, 257: 2, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 2}
+    rows = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items()]
+    rows.append(struct.pack("<HHII", 279, 4, 1, len(data)))
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    return head + data + struct.pack("<H", len(rows)) + b"".join(rows) + struct.pack("<I", 0)
+
+
+def seen(content: bytes) -> list[int]:
+    return np.asarray(open_rgb(content))[..., 0].ravel().tolist()
+
+
+def test_grey_of_12_and_16_bits_ends_white_where_its_format_says():
+    assert seen(tiff([65535, 0, 30000, 257], 16)) == [255, 0, 117, 1]
+    assert seen(tiff([65535, 0, 30000, 257], 16, photometric=0)) == [0, 255, 138, 254]
+    assert seen(tiff([4095, 0, 2048, 4095], 12)) == [255, 0, 128, 255]
+    pgm = b"P5\n2 2\n4095\n" + struct.pack(">4H", 4095, 0, 2048, 4095)
+    assert seen(pgm) == [255, 0, 128, 255]
+    assert seen(saved(Image.fromarray(np.full((2, 2), 4095, np.uint16)), "PNG")) == [16] * 4
 
 
 @pytest.mark.parametrize(("value", "seen"), [(0, 0), (65535, 255), (32768, 128), (257 * 77, 77)])
@@ -71,6 +130,54 @@ def test_the_cameras_rotation_is_applied():
     assert pixels[:, 7].min() == 255 and pixels[:, 0].max() == 0
 
 
+# Where the white quarter of a picture, top left in the file, is seen.
+CORNERS = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", sorted(CORNERS))
+def test_every_orientation_of_every_format(kind, orientation):
+    image = Image.new("RGB", (32, 16), "black")
+    image.paste((255, 255, 255), (0, 0, 16, 8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = open_rgb(saved(image, kind, exif=exif))
+    assert turned.size == ((32, 16) if orientation < 5 else (16, 32))
+    quarters = np.asarray(turned.resize((2, 2), Image.Resampling.BOX))[..., 0] > 128
+    assert np.argwhere(quarters).tolist() == [list(CORNERS[orientation])]
+
+
+def test_sixteen_bits_are_turned_as_well():
+    pixels = np.zeros((4, 8), np.uint16)
+    pixels[0, 0] = 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = np.asarray(open_rgb(saved(Image.fromarray(pixels), "PNG", exif=exif)))
+    assert turned.shape == (8, 4, 3) and turned[0, 3].tolist() == [255] * 3
+
+
+def test_damaged_exif_does_not_hide_a_picture():
+    content = saved(Image.new("RGB", (8, 8), (9, 9, 9)), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff")
+    assert colour(content) == [9, 9, 9]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_seen(kind):
+    frames = [Image.new("RGB", (8, 8), c) for c in ((250, 0, 0), (0, 250, 0))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert colour(content) == [250, 0, 0]
+
+
+def test_a_kind_that_is_not_read_is_named():
+    heic = struct.pack(">I", 24) + b"ftypheic" + bytes(60)
+    with pytest.raises(ValueError, match="is HEIC, which is not supported"):
+        decode_image(heic, 8)
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    with pytest.raises(ValueError, match="no image that Pillow knows"):
+        decode_image(postscript, 8)
+
+
 def test_resize_is_bilinear_antialiased_and_uncropped():
     board = np.indices((64, 64)).sum(0) % 2 * np.uint8(255)
     pixels = decode_image(saved(Image.fromarray(board.astype(np.uint8)), "PNG"), 8)
@@ -86,7 +193,7 @@ def test_floating_point_and_32_bits_are_refused():
     with pytest.raises(ValueError, match="floating-point pixels"):
         decode_image(floats, 4)
     wide = saved(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), "TIFF")
-    with pytest.raises(ValueError, match="32-bit pixels"):
+    with pytest.raises(ValueError, match="32-bit or signed pixels"):
         decode_image(wide, 4)
 
 
@@ -105,13 +212,21 @@ def test_damaged_files_are_refused_in_words(content, words):
         decode_image(content, 8)
 
 
-def test_a_bomb_is_refused_by_its_header():
+def test_a_bomb_is_refused_by_its_header_before_any_pixel_is_made(monkeypatch):
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
     small = saved(Image.new("L", (4, 4)), "PNG")
     for side in (10_000, 50_000):
         header = b"IHDR" + struct.pack(">II", side, side) + small[24:29]
         bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
         with pytest.raises(ValueError, match=f"more than {MAX_PIXELS:,} pixels|bomb"):
             decode_image(bomb, 8)
+
+
+def test_a_truncated_jpeg_passes_verify_but_is_refused():
+    content = saved(Image.effect_noise((64, 64), 50), "JPEG")[:-300]
+    Image.open(io.BytesIO(content)).verify()
+    with pytest.raises(ValueError, match="truncated"):
+        open_rgb(content)
 
 
 def test_random_damage_never_escapes_as_anything_but_valueerror():

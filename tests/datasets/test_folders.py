@@ -60,11 +60,11 @@ def test_every_mistake_comes_at_once(image_folder, tmp_path):
     root = image_folder(classes=("cat", "dog"), per_class=4)
     (root / "empty").mkdir()
     (root / "scans").mkdir()
-    (root / "scans" / "a.dcm").touch()
+    (root / "scans" / "a.csv").touch()
     (root / "loose.png").touch()
     text = "\n".join(check_dataset(spec_of(root)))
     assert "class folder 'empty' holds no images" in text
-    assert "1 files of other kinds: '.dcm'" in text
+    assert "1 files of other kinds: '.csv'" in text
     assert "'loose.png' stand outside any class folder" in text
 
 
@@ -141,7 +141,7 @@ def test_links_inside_count_loops_end_and_links_out_are_refused(image_folder, tm
 def test_unknown_name_gives_nearest_and_the_way_out():
     text = only_mistake(DatasetSpec(name="cifar-10"))
     assert "did you mean 'cifar10'" in text and "give `path:`" in text
-    assert "known: 'cifar10'" in only_mistake(DatasetSpec(name="zzz"))
+    assert "known: '" in only_mistake(DatasetSpec(name="zzz"))
     assert nearest_names("Digit")[0] == "digits"
 
 
@@ -172,3 +172,24 @@ def test_cards_are_complete_and_countable(name):
     assert counts is not None
     assert (counts.classes, counts.total, counts.domain) == (card.classes, card.total, card.domain)
     assert card.source and card.licence and card.citation
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"name": "dtd", "folds": 5}, "there are splits already"),
+        ({"name": "digits", "folds": 5, "split": {"val": 0.1}}, "keep one"),
+    ],
+)
+def test_folds_against_splits(spec, sentence):
+    (mistake,) = check_dataset(DatasetSpec.model_validate(spec))
+    assert sentence in mistake
+
+
+def test_a_class_must_reach_every_fold(image_folder):
+    root = image_folder(per_class=4)
+    spec = DatasetSpec(name="x", path=str(root), folds=5)
+    mistakes = check_dataset(spec)
+    assert len(mistakes) == 2 and "class 'cat' has 4 images, but 5 are needed" in mistakes[0]
+    counts = count_dataset(spec.model_copy(update={"folds": 4}))
+    assert counts is not None and (counts.train, counts.val, counts.test) == (4, 2, 2)

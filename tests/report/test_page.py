@@ -24,7 +24,7 @@ from tests.factories import (
 )
 
 NAME = pair_id("resnet10t")
-VOID = {"meta", "br", "circle", "line", "polygon", "polyline"}
+VOID = {"img", "meta", "br", "circle", "line", "polygon", "polyline"}
 
 
 class Outline(HTMLParser):

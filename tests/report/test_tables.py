@@ -9,7 +9,8 @@ import pytest
 
 from raybench.analysis.ranking import RULE
 from raybench.records import SweepSnapshot
-from raybench.report.tables import grid, leaderboard_table, status_table, to_text
+from raybench.report.grid import grid, to_text
+from raybench.report.tables import leaderboard_table, status_table
 from tests.factories import (
     empty_snapshot,
     final_trial,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
+from torchvision.transforms.v2.functional import center_crop
 
+from raybench.datasets.frames import Frames
 from raybench.errors import DataError
 from raybench.trial.augment import augment
-from raybench.trial.batches import epoch_batches, make_loader
+from raybench.trial.batches import BatchLoader, epoch_batches, make_loader
 from raybench.trial.randomness import restore_rng_states, rng_states, seed_all
 
 CPU = torch.device("cpu")
@@ -54,6 +58,71 @@ def test_loader_normalises_and_keeps_channels_last() -> None:
     expected = (images[[3, 1]] / 255 - np.array(mean)) / np.array(std)
     assert np.allclose(batch.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
     assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def frames(shapes: list[tuple[int, int]], crop: int) -> Frames:
+    """Every pixel is (picture, row, column)."""
+    pictures = [
+        np.stack(
+            [np.full(shape, number), *np.meshgrid(*map(np.arange, shape), indexing="ij")], axis=-1
+        )
+        for number, shape in enumerate(shapes)
+    ]
+    pixels = np.concatenate([picture.reshape(-1) for picture in pictures]).astype(np.uint8)
+    sizes = np.array([picture.size for picture in pictures])
+    return Frames(pixels, sizes.cumsum() - sizes, np.array(shapes, dtype=np.int32), crop)
+
+
+def corners(loader: BatchLoader, indices: list[int], seed: int | None) -> list[list[int]]:
+    """(picture, row, column) of each crop's first pixel; what lies between is checked."""
+    pixels, _ = loader.fetch(np.array(indices), seed)
+    first, last = pixels[:, :, 0, 0].int(), pixels[:, :, -1, -1].int()
+    side = torch.tensor([0, pixels.shape[2] - 1, pixels.shape[3] - 1], dtype=torch.int32)
+    assert torch.equal(last - first, side.expand(len(indices), -1))
+    result: list[list[int]] = first.tolist()
+    return result
+
+
+def test_without_a_seed_the_centre_is_cut() -> None:
+    shapes = [(16, 16), (16, 20), (31, 16), (14, 14), (17, 19)]
+    loader = make_loader(frames(shapes, 14), np.arange(5), CPU, (0.5,) * 3, (0.5,) * 3)
+    assert corners(loader, [3, 2, 1, 0, 4], None) == [
+        [3, 0, 0],
+        [2, 8, 1],
+        [1, 1, 3],
+        [0, 1, 1],
+        [4, 2, 2],
+    ]
+    for shape, corner in zip(shapes, corners(loader, list(range(5)), None), strict=True):
+        rows = torch.arange(shape[0])[None, :, None].expand(1, -1, shape[1])
+        assert corner[1] == int(center_crop(rows, [14, 14])[0, 0, 0])
+
+
+def test_crops_fall_everywhere_alike_and_by_seed() -> None:
+    loader = make_loader(frames([(16, 19)], 14), np.zeros(1), CPU, (0.5,) * 3, (0.5,) * 3)
+    places = [(r, c) for _, r, c in corners(loader, [0] * 3600, 1)]
+    counts = [places.count((row, column)) for row in range(3) for column in range(6)]
+    assert sum(counts) == 3600 and chisquare(counts).pvalue > 1e-3
+    assert corners(loader, [0] * 50, 1) == corners(loader, [0] * 50, 1)
+    assert corners(loader, [0] * 50, 1) != corners(loader, [0] * 50, 2)
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_fetching_copies_the_batch_and_nothing_else(crop: bool) -> None:
+    images: Any = np.zeros((200, 64, 64, 3), dtype=np.uint8)
+    if crop:
+        images = Frames(images.reshape(-1), np.arange(200) * 12288, np.full((200, 2), 64), 56)
+    loader = make_loader(images, np.zeros(200), CPU, (0.5,) * 3, (0.5,) * 3)
+    indices = np.arange(0, 200, 5)
+    loader.fetch(indices, 0)
+    tracemalloc.start()
+    try:
+        pixels, _ = loader.fetch(indices, 0)
+        numpy_peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # NumPy tells tracemalloc of its arrays; the batch itself is torch's.
+    assert numpy_peak < pixels.nbytes / 4
 
 
 @pytest.mark.parametrize("kind", ["flip", "trivial", "randaugment"])

@@ -1,0 +1,190 @@
+"""Verbs about a sweep: declare it, run it, look at it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raybench.errors import UserInputError
+from raybench.verbs.output import print_json, print_table, tell
+
+
+def validate(arguments: argparse.Namespace) -> int:
+    from raybench.validate import load_spec
+
+    mistakes: list[str] = []
+    for file in arguments.files:
+        try:
+            spec = load_spec(file, arguments.overrides)
+        except UserInputError as error:
+            mistakes += error.mistakes
+        else:
+            print(f"{file}: ok, sweep '{spec.name}'")
+    if mistakes:
+        raise UserInputError(mistakes)
+    return 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    from raybench.estimate import estimate_plan
+    from raybench.settings import resolve_settings
+    from raybench.validate import load_spec
+
+    spec = load_spec(arguments.file, arguments.overrides)
+    estimate = estimate_plan(spec, resolve_settings(arguments.home), arguments.usd_per_hour)
+    if arguments.json:
+        print_json(estimate.as_json())
+        return 0
+    from raybench.plan_table import plan_table
+
+    print_table(plan_table(estimate))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from raybench.console import ConsoleObserver
+    from raybench.library import run_sweep_file
+
+    with ConsoleObserver(quiet=arguments.quiet) as observer:
+        arguments.file, is_folder = _sweep_file(arguments, observer.message)
+        result = run_sweep_file(
+            arguments.file,
+            home=arguments.home,
+            overrides=arguments.overrides,
+            inline=arguments.inline,
+            address=arguments.address,
+            max_gpus=arguments.max_gpus,
+            num_cpus=arguments.num_cpus,
+            num_gpus=arguments.num_gpus,
+            accept_leaks=arguments.accept_leaks,
+            tracking=not arguments.no_tracking,
+            observer=observer,
+        )
+    from raybench.report.tables import leaderboard_table
+
+    print_table(leaderboard_table(result.snapshot))
+    if is_folder:
+        from raybench.analysis.ranking import answer
+
+        print(answer(result.snapshot))
+    for line in _next_steps(arguments, result):
+        print(line, file=sys.stderr)
+    return result.exit_code
+
+
+def _sweep_file(arguments: argparse.Namespace, tell: Callable[[str], None]) -> tuple[str, bool]:
+    """The file to run, and whether it was made for (or found beside) a folder of images."""
+    from raybench.validate import shipped_specs
+
+    if not Path(arguments.file).is_dir() or arguments.file in shipped_specs():
+        if arguments.budget is not None:
+            raise UserInputError(
+                "--budget is for a folder of images; a sweep file has budget: in it "
+                "(--set budget.wall_clock=30m)"
+            )
+        return arguments.file, False
+    from raybench.folder_run import sweep_file_for
+    from raybench.settings import resolve_settings
+
+    settings = resolve_settings(arguments.home)
+    return str(sweep_file_for(Path(arguments.file), arguments.budget, settings, tell)), True
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    from raybench.library import fetch as fetch_everything
+
+    found = fetch_everything(
+        arguments.file, home=arguments.home, overrides=arguments.overrides, tell=tell
+    )
+    if arguments.json:
+        print_json({"pairs": {pair: dict(facts) for pair, facts in found.facts.items()}})
+        return 0
+    for pair, facts in found.facts.items():
+        weights = str(facts.get("weights_sha256", ""))[:12] or "none"
+        print(f"{pair}: data {str(facts['data_digest'])[:12]}, weights {weights}")
+    tell("all is here: 'run' needs no network now")
+    return 0
+
+
+def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
+    """What to type now."""
+    home = f" --home {shlex.quote(arguments.home)}" if arguments.home else ""
+    name = result.snapshot.sweep
+    lines = [result.tracking_problem] if result.tracking_problem else []
+    states = [pair.state for pair in result.snapshot.pairs if pair.current]
+    if not set(states) <= {"done", "failed"}:
+        overrides = [part for text in arguments.overrides for part in ("--set", text)]
+        again = shlex.join(["raybench", "run", arguments.file, *overrides])
+        word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"
+        lines.append(f"{word}. To go on: {again}{home}")
+    elif failed := states.count("failed"):
+        lines.append(f"{failed} of {len(states)} pairs ended without a result; why: see above")
+    lines.append(f"Next: raybench report {name}{home} --html report.html    raybench ui{home}")
+    return lines
+
+
+def status(arguments: argparse.Namespace) -> int:
+    from raybench.library import open as open_sweep
+
+    sweep = open_sweep(arguments.sweep, arguments.home)
+    if arguments.json:
+        print_json(sweep.status())
+        return 0
+    from raybench.report.tables import status_table
+
+    print_table(status_table(sweep.snapshot()))
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from raybench.library import open as open_sweep
+
+    sweep = open_sweep(arguments.sweep, arguments.home)
+    snapshot = sweep.snapshot()
+    if arguments.html is not None:
+        from raybench.report.page import write_html
+
+        print(f"wrote {write_html(snapshot, arguments.html)}", file=sys.stderr)
+    if arguments.csv is not None:
+        from raybench.report.csv import write_csv
+
+        for path in write_csv(snapshot, arguments.csv):
+            print(f"wrote {path}", file=sys.stderr)
+    if arguments.json:
+        print_json(sweep.status())
+        return 0
+    from raybench.report.tables import leaderboard_table
+
+    print_table(leaderboard_table(snapshot))
+    return 0
+
+
+def sync(arguments: argparse.Namespace) -> int:
+    from raybench.library import sync
+
+    result = sync(arguments.sweep, arguments.home)
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(result.trials.items()))
+    print(f"{result.sweep}: {result.pairs} pairs, {result.epochs} epochs; trials: {counts}")
+    return 0
+
+
+def ui(arguments: argparse.Namespace) -> int:
+    from raybench.settings import resolve_settings
+    from raybench.tracking.ui import serve_ui
+
+    settings = resolve_settings(arguments.home)
+    serve_ui(
+        settings.tracking_uri,
+        settings.artifact_root,
+        port=arguments.port,
+        # Its pages open on their GenAI side unless asked.
+        on_ready=lambda address: print(
+            f"MLflow: {address}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
+            flush=True,
+        ),
+    )
+    return 0
