@@ -37,9 +37,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from raybench.backbones.backbone import DEFAULT_MEAN, DEFAULT_STD
-from raybench.datasets.cache import close_sets, open_cache
-from raybench.datasets.cache_files import CachedImages
-from raybench.datasets.frames import Frames
+from raybench.datasets.cache.files import CachedImages
+from raybench.datasets.cache.frames import Frames
+from raybench.datasets.cache.store import close_sets, open_cache
 from raybench.spec import DatasetSpec
 from raybench.trial.augment import augment
 from raybench.trial.batches import epoch_batches, make_loader

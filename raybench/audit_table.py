@@ -14,7 +14,7 @@ from raybench.report.audit_page import verdict
 from raybench.report.grid import grid
 
 if TYPE_CHECKING:
-    from raybench.datasets.findings import Audit, AuditReport, Finding
+    from raybench.datasets.audit.findings import Audit, AuditReport, Finding
 
 _MARKS = {
     "leak": ("LEAK   ", "bold red"),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raybench.datasets.audit.findings import AuditReport, reference
 from raybench.datasets.cards import CARDS, nearest_names
-from raybench.datasets.findings import AuditReport, reference
 from raybench.datasets.folders import check_dataset
 from raybench.datasets.listing import some
 from raybench.datasets.tables import is_table
@@ -21,7 +21,7 @@ from raybench.spec import DatasetSpec
 from raybench.validate import load_spec, shipped_specs
 
 if TYPE_CHECKING:
-    from raybench.datasets.audit import Audited
+    from raybench.datasets.audit.audit import Audited
     from raybench.report.audit_page import Picture
 
 Tell = Callable[[str], None]
@@ -68,7 +68,7 @@ def check_data(
         ResourceError: a data set that cannot be downloaded.
         HomeError: the report cannot be written.
     """
-    from raybench.datasets.audit import audit_dataset, find_overlaps
+    from raybench.datasets.audit.audit import audit_dataset, find_overlaps
     from raybench.report.audit_page import render_audit, shown_images
     from raybench.report.files import write_text
 
@@ -93,7 +93,7 @@ def check_data(
 
 
 def _pictures(audited: Sequence[Audited], wanted: frozenset[str]) -> dict[str, Picture]:
-    from raybench.datasets.inspection import picture_uri
+    from raybench.datasets.audit.inspection import picture_uri
     from raybench.report.audit_page import Picture
 
     pictures = {}

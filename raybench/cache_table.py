@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raybench.datasets.prune import (
+from raybench.datasets.cache.prune import (
     GIGABYTE,
     CachedSet,
     folder_bytes,

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from raybench.datasets.card_table import card_origin
 from raybench.datasets.cards import CARDS
+from raybench.datasets.cards.table import card_origin
 from raybench.report.grid import grid
 
 _COLUMNS = {

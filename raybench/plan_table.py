@@ -67,8 +67,8 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     lines.append(_cost(estimate))
     if small := estimate.small_datasets():
         lines.append(
-            f"Fewer than {CROSS_VALIDATE_BELOW:,} images: {numbers.listing(small)}. With 'folds: 5' "
-            "every image is tested once (finals: seeds x folds)."
+            f"Fewer than {CROSS_VALIDATE_BELOW:,} images: {numbers.listing(small)}. With "
+            "'folds: 5' every image is tested once (finals: seeds x folds)."
         )
     for name, (images, half) in estimate.small_tests().items():
         lines.append(

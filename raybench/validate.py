@@ -16,7 +16,7 @@ from raybench.backbones.cards import GROUPS
 from raybench.backbones.index import is_pattern, is_weights_file
 from raybench.backbones.patterns import expand_pattern
 from raybench.checks import check_names, check_values
-from raybench.datasets.source_names import is_source, source_entry
+from raybench.datasets.sources.names import is_source, source_entry
 from raybench.errors import SpecError
 from raybench.fields import as_json
 from raybench.mistakes import Mistakes

@@ -11,7 +11,7 @@ from raybench.auditing import find_targets
 from raybench.cli import main
 from raybench.errors import DataError
 from raybench.seeding import derive_seed
-from tests.datasets.pictures import resaved, scene
+from tests.datasets.audit.pictures import resaved, scene
 from tests.specs import tiny_data, write_sweep
 
 

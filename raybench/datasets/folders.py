@@ -13,7 +13,7 @@ from pathlib import Path
 from raybench.datasets.cards import CARDS, DatasetCard, dataset_names, nearest_names
 from raybench.datasets.layout import list_folder
 from raybench.datasets.listing import Listing, class_order, some
-from raybench.datasets.source_names import (
+from raybench.datasets.sources.names import (
     MEDMNIST,
     MedmnistName,
     medmnist_info,

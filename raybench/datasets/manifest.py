@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from raybench.datasets.cache import CachedImages
+from raybench.datasets.cache.store import CachedImages
 from raybench.datasets.listing import some
 from raybench.datasets.splits import make_splits
 from raybench.spec import DatasetSpec

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raybench.datasets.build import Tell
-from raybench.datasets.cache import open_cache
-from raybench.datasets.cache_files import Hold
-from raybench.datasets.fit import Crop
-from raybench.datasets.frames import Images
+from raybench.datasets.cache.build import Tell
+from raybench.datasets.cache.files import Hold
+from raybench.datasets.cache.fit import Crop
+from raybench.datasets.cache.frames import Images
+from raybench.datasets.cache.store import open_cache
 from raybench.datasets.splits import Indices, make_splits, take_subset
 from raybench.spec import DatasetSpec
 

@@ -13,7 +13,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raybench.analysis import numbers
-from raybench.datasets.findings import SEVERITIES, Audit, AuditReport, Finding, plural, reference
+from raybench.datasets.audit.findings import (
+    SEVERITIES,
+    Audit,
+    AuditReport,
+    Finding,
+    plural,
+    reference,
+)
 
 MAX_SETS = 60
 _PER_FINDING = 24

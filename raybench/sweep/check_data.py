@@ -15,7 +15,7 @@ from raybench.seeding import derive_seed
 from raybench.spec import TWO_CLASS_METRICS, DatasetSpec, SweepSpec
 
 if TYPE_CHECKING:
-    from raybench.datasets.cache import CachedImages
+    from raybench.datasets.cache.store import CachedImages
 
 Facts = dict[str, str | float]
 
@@ -44,7 +44,7 @@ def check_dataset(
     Raises:
         DataError: unreadable images, or splits that cannot be cut. ResourceError: out of reach.
     """
-    from raybench.datasets.cache import open_cache
+    from raybench.datasets.cache.store import open_cache
 
     recipe, seed = spec.recipe, derive_seed(spec.seed, "split")
     data = open_cache(dataset, recipe.image_size, cache_dir, recipe.crop, tell)
@@ -66,7 +66,7 @@ def _leaks(
     data: CachedImages, dataset: DatasetSpec, manifest: Manifest
 ) -> tuple[tuple[str, ...], Facts]:
     """Sentences that refuse the sweep, and what marks its results: both kinds of leaks."""
-    from raybench.datasets.leaks import leaks_of
+    from raybench.datasets.audit.leaks import leaks_of
 
     part_of = {row.id: row.part for row in manifest.rows}
     parts = np.array([part_of[name] for name in data.ids])

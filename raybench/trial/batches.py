@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from raybench.datasets.frames import Frames, Images
+from raybench.datasets.cache.frames import Frames, Images
 from raybench.errors import DataError
 from raybench.seeding import derive_seed
 

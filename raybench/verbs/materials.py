@@ -52,7 +52,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 def cache(arguments: argparse.Namespace) -> int:
     from raybench.cache_table import cache_state
-    from raybench.datasets.prune import limit_gb
+    from raybench.datasets.cache.prune import limit_gb
     from raybench.settings import resolve_settings
 
     prune_to_gb = arguments.prune

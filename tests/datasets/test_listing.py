@@ -10,7 +10,7 @@ import pytest
 from raybench.datasets import check_dataset
 from raybench.datasets.folders import list_images
 from raybench.datasets.listing import is_image, printable, some
-from raybench.datasets.sources import fingerprint, open_source
+from raybench.datasets.sources.open import fingerprint, open_source
 from raybench.spec import DatasetSpec
 
 ODD_NAMES = (

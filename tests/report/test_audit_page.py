@@ -7,7 +7,7 @@ import re
 import pytest
 
 from raybench.audit_table import audit_table
-from raybench.datasets.findings import Audit, AuditReport, Finding
+from raybench.datasets.audit.findings import Audit, AuditReport, Finding
 from raybench.report import audit_page
 from raybench.report.audit_page import Picture, render_audit, shown_images, verdict
 from raybench.report.grid import to_text

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import chisquare
 from torchvision.transforms.v2.functional import center_crop
 
-from raybench.datasets.frames import Frames
+from raybench.datasets.cache.frames import Frames
 from raybench.errors import DataError
 from raybench.trial.augment import augment
 from raybench.trial.batches import BatchLoader, epoch_batches, make_loader

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raybench.datasets.frames import Frames
+from raybench.datasets.cache.frames import Frames
 from raybench.datasets.task import Task, load_task
 from raybench.spec import DatasetSpec
 from raybench.trial import session

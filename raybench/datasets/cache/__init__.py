@@ -1,0 +1,1 @@
+"""Decoded images on disk: content-addressed, memory-mapped, built once per node."""

@@ -1,0 +1,257 @@
+"""Decodes a data set into a folder of the cache, with as many threads as there are cores.
+
+Pillow decodes and resizes without the interpreter's lock. JPEG's draft mode (decoding at a half, a
+quarter, an eighth) is not used: the pixels would differ, and so would sizes and perceptual hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.datasets.audit.perceptual import perceptual_hash
+from raybench.datasets.cache.files import PIXELS, DamagedError, flush, read_set, write_rest
+from raybench.datasets.cache.fit import Crop, fit_rgb
+from raybench.datasets.decode import open_rgb
+from raybench.datasets.sources.samples import Sample, Source, content_sha256
+from raybench.errors import DataError
+
+Tell = Callable[[str], None]
+DIGEST_VERSION = 1  # of what the digest is made of
+TELL_EVERY_S = 3.0
+_WINDOW = 64  # groups in work or waiting to be written
+_GROUP = 8  # images per task: handing over one costs as much as decoding a small one
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One picture as it is stored, and facts of its file; ``problem`` instead, where it failed."""
+
+    pixels: NDArray[np.uint8]
+    sha256: str = ""
+    phash: int = 0
+    size: tuple[int, int] = (0, 0)
+    problem: str = ""
+
+
+class Builder:
+    """Builds one set.
+
+    Args:
+        name: of the data set.
+        source: its samples.
+        image_size: side of what a network will see.
+        crop: as in the recipe.
+        cache_dir: where the folder goes. key: names what is built aside.
+        tell: hears of progress.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        image_size: int,
+        crop: Crop,
+        cache_dir: Path,
+        key: str,
+        tell: Tell,
+    ) -> None:
+        self.name, self.source, self.image_size, self.crop = name, source, image_size, crop
+        self.cache_dir, self.key, self.tell = cache_dir, key, tell
+
+    def build(self) -> Path:
+        """The folder, which is there and whole.
+
+        Raises:
+            DataError: unreadable images, each with its reason.
+            OSError: cannot be written.
+        """
+        with ThreadPoolExecutor(max_workers=_cores()) as pool:
+            known = self._same_content(pool)
+            if known is not None:
+                return known
+            aside = self.cache_dir / f".building-{self.key}-{uuid.uuid4().hex[:8]}"
+            try:
+                aside.mkdir()
+                folder = self.folder(self._write(aside, pool))
+                _put(aside, folder, self.cache_dir / "index")
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        return folder
+
+    def folder(self, digest: str) -> Path:
+        return self.cache_dir / f"{self._stem}{digest[:12]}"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.name}-{self.image_size}{'c' if self.crop == 'random' else ''}-"
+
+    def _same_content(self, pool: ThreadPoolExecutor) -> Path | None:
+        """A folder built from equal files elsewhere; hashing is cheaper than decoding."""
+        if not any(self.cache_dir.glob(f"{self._stem}*")):
+            return None
+        hashed = self._progress(_in_groups(pool, _hash_one, self.source.samples), "hashed")
+        folder = self.folder(self._digest([item.sha256 for item in _all_good(hashed)]))
+        try:
+            read_set(folder, self.cache_dir / "index")
+        except (FileNotFoundError, DamagedError):
+            return None
+        return folder
+
+    def _write(self, aside: Path, pool: ThreadPoolExecutor) -> str:
+        """Decode; ordinary writes, since a full disk kills a process that writes a map."""
+
+        def decode(sample: Sample) -> Decoded:
+            return _decode_one(sample, self.image_size, self.crop)
+
+        decoded = self._progress(_in_groups(pool, decode, self.source.samples), "decoded")
+        with (aside / PIXELS).open("wb") as file:
+            checksum, facts, shapes = 0, [], []
+            for item in _all_good(decoded):
+                content = item.pixels.data
+                file.write(content)
+                checksum = zlib.crc32(content, checksum)
+                shapes.append(item.pixels.shape[:2])
+                facts.append(item)
+            flush(file)
+            pixels = {"bytes": file.tell(), "crc32": checksum}
+        hashes = [item.sha256 for item in facts]
+        digest = self._digest(hashes)
+        samples = self.source.samples
+        arrays: dict[str, NDArray[Any]] = {
+            "labels": np.array([sample.label for sample in samples], dtype=np.int64),
+            "sizes": np.array([item.size for item in facts], dtype=np.int32),
+            "shapes": np.array(shapes, dtype=np.int32),
+            "phash": np.array([item.phash for item in facts], dtype=np.uint64),
+        }
+        meta = {
+            "digest": digest,
+            "name": self.name,
+            "image_size": self.image_size,
+            "crop": self.crop,
+            "classes": self.source.classes,
+            "ids": [sample.id for sample in samples],
+            "splits": [sample.split for sample in samples],
+            "groups": [sample.group for sample in samples],
+            "sha256": hashes,
+        }
+        write_rest(aside, arrays, meta, pixels)
+        return digest
+
+    def _digest(self, hashes: Sequence[str]) -> str:
+        """SHA-256 over what decides the pixels, labels and splits; not over places or times."""
+        rows = [
+            [s.id, self.source.classes[s.label], s.split, s.group, sha256]
+            for s, sha256 in zip(self.source.samples, hashes, strict=True)
+        ]
+        cropped = [self.crop] if self.crop != "none" else []
+        text = json.dumps([DIGEST_VERSION, self.image_size, self.source.classes, rows, *cropped])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _progress(self, items: Iterable[Decoded], word: str) -> Iterator[Decoded]:
+        total, said = len(self.source.samples), time.monotonic()
+        for done, item in enumerate(items):
+            if time.monotonic() - said >= TELL_EVERY_S:
+                self.tell(f"data set {self.name}: {done:,} of {total:,} images {word}")
+                said = time.monotonic()
+            yield item
+
+
+def _cores() -> int:
+    """That this process may run on, where the system tells."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _in_groups(
+    pool: ThreadPoolExecutor, work: Callable[[Sample], Decoded], samples: Sequence[Sample]
+) -> Iterator[Decoded]:
+    """Results in order; a window bounds what waits to be written."""
+    groups = (samples[i : i + _GROUP] for i in range(0, len(samples), _GROUP))
+    window: deque[Future[list[Decoded]]] = deque()
+
+    def submit(count: int) -> None:
+        for group in itertools.islice(groups, count):
+            window.append(pool.submit(lambda samples: [work(s) for s in samples], group))
+
+    submit(_WINDOW)
+    while window:
+        yield from window.popleft().result()
+        submit(1)
+
+
+def _all_good(items: Iterable[Decoded]) -> Iterator[Decoded]:
+    """Every item while none has failed.
+
+    Raises:
+        DataError: after the last one, what was wrong with each that has.
+    """
+    mistakes: list[str] = []
+    for item in items:
+        if item.problem:
+            mistakes.append(item.problem)
+        elif not mistakes:
+            yield item
+    if mistakes:
+        raise DataError(sorted(mistakes))
+
+
+_NOTHING = np.empty((0, 0, 3), dtype=np.uint8)
+
+
+def _hash_one(sample: Sample) -> Decoded:
+    try:
+        return Decoded(_NOTHING, content_sha256(sample.read()))
+    except OSError as error:
+        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error.strerror or error}")
+
+
+def _decode_one(sample: Sample, image_size: int, crop: Crop) -> Decoded:
+    try:
+        content = sample.read()
+        image = open_rgb(content)
+        pixels = np.ascontiguousarray(fit_rgb(image, image_size, crop))
+        return Decoded(pixels, content_sha256(content), perceptual_hash(image), image.size)
+    except OSError as error:
+        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error.strerror or error}")
+    except ValueError as error:
+        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error}")
+
+
+def _put(aside: Path, folder: Path, marks: Path) -> None:
+    """Rename; if another builder was first, its equal folder stays; a damaged one goes."""
+    if folder.exists() and not _is_whole(folder, marks):
+        shutil.rmtree(folder)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not _is_whole(folder, marks):
+            raise
+    parent = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _is_whole(folder: Path, marks: Path) -> bool:
+    try:
+        read_set(folder, marks)
+    except (FileNotFoundError, DamagedError):
+        return False
+    return True
