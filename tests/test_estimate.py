@@ -8,9 +8,9 @@ import pytest
 
 from raybench.costs import HOME, REFERENCE, REFERENCE_MACS_PER_S
 from raybench.estimate import estimate_plan
-from raybench.plan_table import plan_table
 from raybench.report.grid import to_text
 from raybench.settings import resolve_settings
+from raybench.terminal.plan import plan_table
 from tests.specs import tiny_spec
 
 KEYS = {"id", "backbone", "dataset", "subset", "search_trials", "final_trials", "epochs",

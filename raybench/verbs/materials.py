@@ -8,7 +8,7 @@ from raybench.verbs.output import print_json, print_table, tell
 
 
 def backbones(arguments: argparse.Namespace) -> int:
-    from raybench.backbone_table import look_up
+    from raybench.terminal.backbones import look_up
 
     found = look_up(arguments.pattern, arguments.image_size)
     if arguments.json:
@@ -19,7 +19,7 @@ def backbones(arguments: argparse.Namespace) -> int:
 
 
 def datasets(arguments: argparse.Namespace) -> int:
-    from raybench.dataset_table import card_rows, datasets_table
+    from raybench.terminal.datasets import card_rows, datasets_table
 
     if arguments.json:
         print_json(card_rows())
@@ -44,16 +44,16 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result.report.as_json())
     else:
-        from raybench.audit_table import audit_table
+        from raybench.terminal.audit import audit_table
 
         print_table(audit_table(result.report))
     return 0 if result.report.clean else 1
 
 
 def cache(arguments: argparse.Namespace) -> int:
-    from raybench.cache_table import cache_state
     from raybench.datasets.cache.prune import limit_gb
     from raybench.settings import resolve_settings
+    from raybench.terminal.cache import cache_state
 
     prune_to_gb = arguments.prune
     if prune_to_gb is True:

@@ -39,15 +39,15 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(estimate.as_json())
         return 0
-    from raybench.plan_table import plan_table
+    from raybench.terminal.plan import plan_table
 
     print_table(plan_table(estimate))
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from raybench.console import ConsoleObserver
     from raybench.library import run_sweep_file
+    from raybench.terminal.console import ConsoleObserver
 
     with ConsoleObserver(quiet=arguments.quiet) as observer:
         arguments.file, is_folder = _sweep_file(arguments, observer.message)

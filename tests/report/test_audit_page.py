@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from raybench.audit_table import audit_table
 from raybench.datasets.audit.findings import Audit, AuditReport, Finding
 from raybench.report import audit_page
 from raybench.report.audit_page import Picture, render_audit, shown_images, verdict
 from raybench.report.grid import to_text
+from raybench.terminal.audit import audit_table
 from tests.report.test_page import Outline
 
 EVIL = "a\"b'<script>alert(1)</script>\n\u202egnp.jpg"

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from raybench.backbone_table import look_up
 from raybench.backbones.cards import GROUP_CARDS
 from raybench.cli import main
 from raybench.errors import UserInputError
 from raybench.report.grid import to_text
+from raybench.terminal.backbones import look_up
 
 
 def shown(asked: str | None) -> str:

@@ -1,0 +1,1 @@
+"""What people see in a terminal: tables, and progress while a sweep runs."""
