@@ -133,7 +133,8 @@ def estimate_plan(
     spec: SweepSpec, settings: Settings, usd_per_hour: float | None = None
 ) -> PlanEstimate:
     """Expand the spec and put a price on each pair."""
-    plan, costs = make_plan(spec), read_costs(settings)
+    on_cpu = spec.device == "cpu" or spec.resources.gpus == 0
+    plan, costs = make_plan(spec), read_costs(settings, on_cpu)
     counts = {dataset.name: count_dataset(dataset) for dataset in spec.datasets}
     pairs = tuple(_estimate(spec, pair, counts[pair.dataset.name], costs) for pair in plan.pairs)
     return PlanEstimate(plan, pairs, usd_per_hour, costs.basis)

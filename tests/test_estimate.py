@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raybench.costs import HOME, REFERENCE, REFERENCE_MACS_PER_S
+from raybench.costs import CORE, HOME, REFERENCE_MACS_PER_S
 from raybench.estimate import estimate_plan
 from raybench.report.grid import to_text
 from raybench.settings import resolve_settings
@@ -43,6 +43,8 @@ def test_a_fresh_home_counts_multiply_adds_at_a_rate_that_it_names(nothing_measu
         recipe={"image_size": 224, "epochs": 2, "batch_size": 64},
         budget={"trials": 2},
         final={"seeds": [0, 1]},
+        device="auto",
+        resources={"gpus": "auto"},
     )
     estimate = estimate_plan(spec, nothing_measured)
     (pair,) = estimate.pairs
@@ -66,6 +68,12 @@ def test_small_tests_are_said_to_be_blunt(nothing_measured):
     images, half = estimate.small_tests()["digits"]
     assert images < 400 and 0.02 < half < 0.05
     assert "smaller gaps are no evidence" in words(estimate)
+
+
+def test_without_a_gpu_the_rate_is_that_of_a_core(nothing_measured):
+    spec = tiny_spec(backbones=["torchvision:resnet50"], device="cpu", resources={"gpus": 0})
+    estimate = estimate_plan(spec, nothing_measured)
+    assert estimate.basis == CORE and "one core" in words(estimate)
 
 
 def test_folds_are_proposed_for_a_small_set(nothing_measured):
@@ -112,7 +120,7 @@ def test_another_image_size_is_counted_at_the_rate_of_what_was_measured(finished
 def test_a_damaged_ledger_does_not_hinder_a_plan(tmp_path):
     (tmp_path / "ledger.db").write_bytes(b"rubbish" * 1000)
     estimate = estimate_plan(tiny_spec(), resolve_settings(tmp_path, {}))
-    assert estimate.basis == REFERENCE
+    assert estimate.basis == CORE
 
 
 def words(estimate) -> str:

@@ -56,6 +56,9 @@ def _task(
     return {
         "name": task,
         "rows": [_row(s, looks) | {"bar": charts.interval_bar(s, scale, leader)} for s in ranked],
+        "leaks": next(
+            (str(r.pair.facts["leaks"]) for r in results if r.pair.facts.get("leaks")), ""
+        ),
         "oracle": any(r.oracle.by_run for r in results),
         "legend": [_mark(r, looks) for r in results],
         "figures": [figure for figure in figures if figure.svg is not None],

@@ -16,7 +16,7 @@ from raybench.analysis.results import PairResult, by_task, final_metric, pair_re
 from raybench.analysis.tunability import tuned_names, warnings
 from raybench.records import SweepSnapshot
 from raybench.report.grid import Row, grid
-from raybench.report.wording import caption, failure_lines
+from raybench.report.wording import caption, failure_lines, leak_notes
 
 
 def leaderboard_table(snapshot: SweepSnapshot) -> RenderableType:
@@ -26,11 +26,13 @@ def leaderboard_table(snapshot: SweepSnapshot) -> RenderableType:
     parts: list[RenderableType] = []
     for task, ranked in standings(snapshot).items():
         rows = [_leader_cells(s, short) for s in ranked]
-        parts += [grid(task, _leader_columns(snapshot), rows, sentences[task]), Text()]
+        title = f"{task}  [leak]" if any(s.result.pair.facts.get("leaks") for s in ranked) else task
+        parts += [grid(title, _leader_columns(snapshot), rows, sentences[task]), Text()]
     if not parts:
         return Text(f"{snapshot.sweep} names no pairs yet.")
     parts.append(Text(f"{caption(snapshot)} {RULE}", style="dim"))
-    parts += [Text(f"! {line}", style="yellow") for line in warnings(snapshot)]
+    marks = [*leak_notes(snapshot), *warnings(snapshot)]
+    parts += [Text(f"! {line}", style="yellow") for line in marks]
     parts += [Text(f"x {line}", style="red") for line in failure_lines(snapshot)]
     return Group(*parts)
 

@@ -37,6 +37,15 @@ def _units(snapshot: SweepSnapshot) -> str:
     )
 
 
+def leak_notes(snapshot: SweepSnapshot) -> list[str]:
+    """One sentence per data set whose splits share images or groups."""
+    marked = {p.dataset: str(p.facts["leaks"]) for p in snapshot.pairs if p.facts.get("leaks")}
+    return [
+        f"[leak] {dataset}: {leaks}; its results may be too good ('raybench check' shows which)."
+        for dataset, leaks in marked.items()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failed trials of one pair and phase with the same class and reason."""

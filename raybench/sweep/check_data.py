@@ -27,12 +27,15 @@ class DatasetCheck:
     Attributes:
         facts: by subset: classes, images per split, digests.
         manifest: None where the splits cannot be cut.
-        leaks: sentences. mistakes: what refuses the sweep.
+        leaks: sentences, of the user's own images. badge: what marks the results, e.g.
+            ``7 near across splits``; also for a published set, whose leaks nobody can mend.
+        mistakes: what refuses the sweep.
     """
 
     facts: Mapping[str, Facts] = field(default_factory=dict)
     manifest: Manifest | None = None
     leaks: tuple[str, ...] = ()
+    badge: str = ""
     mistakes: tuple[str, ...] = ()
 
 
@@ -49,7 +52,8 @@ def check_dataset(
     recipe, seed = spec.recipe, derive_seed(spec.seed, "split")
     data = open_cache(dataset, recipe.image_size, cache_dir, recipe.crop, tell)
     manifest = manifest_of(data, dataset, seed)
-    leaks, badges = _leaks(data, dataset, manifest)
+    leaks, badge = _leaks(data, dataset, manifest)
+    common: Facts = {"manifest_digest": manifest.digest} | ({"leaks": badge} if badge else {})
     mistakes: list[str] = []
     facts = {}
     for subset in spec.subsets:
@@ -58,14 +62,14 @@ def check_dataset(
         except DataError as error:
             mistakes += [f"{_title(dataset, subset)}: {mistake}" for mistake in error.mistakes]
             continue
-        facts[subset] = found | {"manifest_digest": manifest.digest} | badges
-    return DatasetCheck(facts, manifest, leaks, tuple(mistakes))
+        facts[subset] = found | common
+    return DatasetCheck(facts, manifest, leaks, badge, tuple(mistakes))
 
 
 def _leaks(
     data: CachedImages, dataset: DatasetSpec, manifest: Manifest
-) -> tuple[tuple[str, ...], Facts]:
-    """Sentences that refuse the sweep, and what marks its results: both kinds of leaks."""
+) -> tuple[tuple[str, ...], str]:
+    """Sentences that refuse the sweep, and what marks its results."""
     from raybench.datasets.audit.leaks import leaks_of
 
     part_of = {row.id: row.part for row in manifest.rows}
@@ -84,7 +88,7 @@ def _leaks(
     across = [f for f in findings if f.kind.endswith("_across_splits")]
     counts = ", ".join(f"{f.count} {f.kind.replace('_', ' ')}" for f in across)
     leaks = tuple(f.sentence for f in findings if f.severity == "leak")
-    return leaks, {"leaks": counts} if counts else {}
+    return leaks, counts
 
 
 def _title(dataset: DatasetSpec, subset: str) -> str:
