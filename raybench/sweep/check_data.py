@@ -53,7 +53,9 @@ def check_dataset(
     data = open_cache(dataset, recipe.image_size, cache_dir, recipe.crop, tell)
     manifest = manifest_of(data, dataset, seed)
     leaks, badge = _leaks(data, dataset, manifest)
-    common: Facts = {"manifest_digest": manifest.digest} | ({"leaks": badge} if badge else {})
+    common: Facts = {"manifest_digest": manifest.digest}
+    if badge:
+        common["leaks"] = badge
     mistakes: list[str] = []
     facts = {}
     for subset in spec.subsets:
