@@ -17,7 +17,9 @@ from raybench.spec import DatasetSpec
 Tell = Callable[[str], None]
 
 
-def sweep_file_for(folder: Path, budget: str | None, settings: Settings, tell: Tell) -> Path:
+def sweep_file_for(
+    folder: Path, budget: str | None, settings: Settings, tell: Tell, inline: bool = False
+) -> Path:
     """The sweep file of ``folder`` in the working folder: the user's, or a new one.
 
     Raises:
@@ -40,7 +42,7 @@ def sweep_file_for(folder: Path, budget: str | None, settings: Settings, tell: T
     except ValueError as error:
         raise UserInputError(f"--budget: {error}") from None
     dataset = DatasetSpec(name=name, path=str(folder.resolve()))
-    proposal = propose(dataset, budget, budget_s, settings, tell)
+    proposal = propose(dataset, budget, budget_s, settings, tell, inline)
     write_text(file, sweep_text(proposal, file.parent))
     tell(f"wrote {file.name}: {len(proposal.backbones)} backbones, {_minutes(proposal.cost_s)}")
     return file

@@ -23,12 +23,14 @@ Tell = Callable[[str], None]
 SIZES = (224, 160, 128, 96, 64)
 CPU_LARGEST = 128
 """Above it, a fine-tune on a few cores takes hours whatever the network."""
-BATCH_SIZE = 32
+MOST_PER_BATCH = 32
 STEPS_WANTED = 400
 """Optimizer steps of one trial: enough for a pretrained network to settle on a small set."""
 EPOCHS = (4, 20)
-USABLE = 0.7
-"""Part of the budget to plan with: trials slow each other down, and the first minute is set-up."""
+USABLE = {"gpu": 0.7, "cpu": 0.55}
+"""Part of the budget to plan with: set-up, checkpoints, and trials that slow each other down, on
+the CPU most (a core was timed while the others rested).
+"""
 START_S, TRIAL_S = 15.0, 0.5
 """Start of a sweep, and what a trial costs beside its images (``docs/performance.md``)."""
 CROSS_VALIDATE_BELOW = 1000
@@ -71,6 +73,7 @@ class Proposal:
     design: Design
     backbones: tuple[BackboneSpec, ...]
     left_out: Mapping[str, str]
+    batch_size: int
     epochs: int
     final_seeds: tuple[int, ...]
     folds: int | None
@@ -84,17 +87,29 @@ class Proposal:
 class _Machine:
     cores: int
     gpus: int
+    inline: bool
 
     @property
     def slots(self) -> int:
         """Trials at once: one a GPU, or one a core."""
-        return self.gpus or self.cores
+        return 1 if self.inline else self.gpus or self.cores
+
+    @property
+    def usable(self) -> float:
+        return USABLE["gpu" if self.gpus else "cpu"]
 
 
 def propose(
-    dataset: DatasetSpec, budget: str, budget_s: float, settings: Settings, tell: Tell
+    dataset: DatasetSpec,
+    budget: str,
+    budget_s: float,
+    settings: Settings,
+    tell: Tell,
+    inline: bool = False,
 ) -> Proposal:
     """The richest sweep of ``dataset`` that fits ``budget_s`` wall seconds on this machine.
+
+    ``inline``: one trial at a time.
 
     Raises:
         DataError: the folder cannot be used. UserInputError: the budget holds nothing useful.
@@ -102,12 +117,12 @@ def propose(
     """
     counts = _counts(dataset)
     short_side = _short_side(dataset)
-    machine = _machine()
+    machine = _machine(inline)
     sizes = _sizes(short_side, machine)
     candidates, left_out = _available(machine, settings, tell)
     speeds = _speeds(candidates, counts.classes, sizes[0], tell)
     folds = FOLDS if _can_cross(counts, dataset) else None
-    usable_s = USABLE * budget_s - START_S
+    usable_s = machine.usable * budget_s - START_S
     for design in _designs(len(speeds), sizes):
         chosen = _fastest(speeds, design.backbones)
         epochs = _epochs(counts, design)
@@ -120,12 +135,14 @@ def propose(
             shortlist = tuple(candidates[key] for key in chosen)
             slower = {key: "slower; does not fit the budget" for key in speeds.keys() - set(chosen)}
             return Proposal(
-                dataset, counts, short_side, design, shortlist, dict(left_out) | slower, epochs,
+                dataset, counts, short_side, design, shortlist, dict(left_out) | slower,
+                _batch_size(counts, design), epochs,
                 seeds, folds, machine.cores, machine.gpus, cost_s, budget,
             )  # fmt: skip
     raise UserInputError(
         f"--budget {budget} is too short for {counts.total:,} images on this machine: the least "
-        f"takes about {math.ceil((cost_s + START_S) / USABLE / 60)}m; give more, or fewer images"
+        f"takes about {math.ceil((cost_s + START_S) / machine.usable / 60)}m; give more time, or "
+        "fewer images"
     )
 
 
@@ -156,11 +173,12 @@ def _short_side(dataset: DatasetSpec) -> int:
     return sorted(sides)[len(sides) // 2]
 
 
-def _machine() -> _Machine:
+def _machine(inline: bool) -> _Machine:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return _Machine(cores or 1, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return _Machine(cores or 1, gpus, inline)
 
 
 def _sizes(short_side: int, machine: _Machine) -> list[int]:
@@ -200,7 +218,7 @@ def _speeds(
 ) -> dict[str, Speed]:
     speeds = {}
     for key, spec in candidates.items():
-        recipe = Recipe(image_size=image_size, batch_size=BATCH_SIZE)
+        recipe = Recipe(image_size=image_size, batch_size=MOST_PER_BATCH)
         speeds[key] = measure_speed(spec, classes, recipe)
         rate = 1 / speeds[key].train_s
         tell(f"speed: {key} trains on {rate:.0f} images/s at {image_size} px")
@@ -215,13 +233,13 @@ def _can_cross(counts: DatasetCounts, dataset: DatasetSpec) -> bool:
 
 
 def _designs(available: int, sizes: Sequence[int]) -> Iterator[Design]:
-    """From rich to poor. Image size goes before trials, those before backbones, data last."""
-    for size in sizes:
-        for backbones, trials in ((6, 12), (6, 8), (5, 8), (4, 8), (4, 6), (3, 6)):
-            if backbones <= max(available, 3):
-                yield Design(min(backbones, available), trials, size)
-    for factor, subset in ((0.5, "full"), (0.5, "50%"), (0.5, "25%")):
-        for backbones, trials in ((3, 5), (2, 5), (2, 3)):
+    """From rich to poor: trials and backbones go first, then pixels, steps, and images last."""
+    for factor in (1.0, 0.5):
+        for size in sizes:
+            for backbones, trials in ((6, 12), (6, 8), (5, 8), (4, 8), (4, 6), (3, 6), (3, 5)):
+                yield Design(min(backbones, available), trials, size, epoch_factor=factor)
+    for factor, subset in ((0.5, "full"), (0.25, "full"), (0.25, "50%"), (0.25, "25%")):
+        for backbones, trials in ((3, 3), (2, 5), (2, 3)):
             yield Design(min(backbones, available), trials, sizes[-1], subset, epoch_factor=factor)
     for backbones in (6, 4, 2):
         yield Design(min(backbones, available), 8, sizes[-1], method="linear_probe")
@@ -236,10 +254,17 @@ def _scaled(speed: Speed, factor: float) -> Speed:
     return Speed(speed.train_s * factor**2, speed.evaluate_s * factor**2)
 
 
+def _batch_size(counts: DatasetCounts, design: Design) -> int:
+    """The largest power of two up to ``MOST_PER_BATCH`` that gives at least four steps an epoch."""
+    images = int(counts.train * design.part)
+    fitting = [size for size in (32, 16, 8, 4, 2) if 4 * size <= images]
+    return min(MOST_PER_BATCH, fitting[0]) if fitting else 1
+
+
 def _epochs(counts: DatasetCounts, design: Design) -> int:
     if design.method != "finetune":
         return 1
-    steps = max(1.0, counts.train * design.part / BATCH_SIZE)
+    steps = max(1.0, counts.train * design.part / _batch_size(counts, design))
     wanted = design.epoch_factor * STEPS_WANTED / steps
     return min(EPOCHS[1], max(EPOCHS[0], math.ceil(wanted)))
 

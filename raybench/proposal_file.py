@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from raybench.proposal import BATCH_SIZE, CPU_LARGEST, Proposal
+from raybench.proposal import CPU_LARGEST, Proposal
 from raybench.spec import BackboneSpec
 
 LADDER = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -89,10 +89,10 @@ def _recipe(p: Proposal, folder: Path) -> Iterable[str]:
         yield "# fitted by a logistic regression. Fine-tuning may rank them otherwise."
         yield _json_line("recipe", {"method": "linear_probe", "image_size": size})
     else:
-        yield f"# {p.epochs} epochs are about {_steps(p)} steps of {BATCH_SIZE} images a trial."
+        yield f"# {p.epochs} epochs are about {_steps(p)} steps of {p.batch_size} images a trial."
         yield "recipe:"
         yield f"  image_size: {size}"
-        yield f"  batch_size: {BATCH_SIZE}"
+        yield f"  batch_size: {p.batch_size}"
         yield f"  epochs: {p.epochs}"
         yield "  stages: [{optimizer: adamw, schedule: cosine, warmup_epochs: 1}]"
         yield "  augment: flip      # not where left and right matter: then none"
@@ -105,7 +105,7 @@ def _json_line(key: str, value: object) -> str:
 
 
 def _steps(p: Proposal) -> int:
-    return round(p.epochs * p.counts.train * p.design.part / BATCH_SIZE)
+    return round(p.epochs * p.counts.train * p.design.part / p.batch_size)
 
 
 def _size_reason(p: Proposal) -> str:

@@ -14,7 +14,7 @@ from raybench.errors import DataError
 from raybench.spec import BackboneSpec
 
 CONFIG_NAME = "config.json"
-_SUFFIXES = (".safetensors", ".bin", ".pth")
+_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # What timm looks for when its table names no file (timm.models._hub).
 _HUB_NAMES = ("model.safetensors", "pytorch_model.bin")
 _HASHED_NAME = re.compile(

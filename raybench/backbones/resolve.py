@@ -232,7 +232,7 @@ def _places(file: HubFile | UrlFile, weights_dir: Path | None) -> str:
     if weights_dir is None:
         places = ["a weights folder (RAYBENCH_WEIGHTS is not set)"]
     else:
-        places = [str(weights_dir / name) for name in file.local_names]
+        places = [f"{weights_dir} (as {', '.join(file.local_names)})"]
     if isinstance(file, UrlFile):
         return ", ".join([*places, str(_hub_folder() / file.name)])
     if weights_dir is not None:

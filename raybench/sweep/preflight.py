@@ -13,7 +13,7 @@ from typing import Any
 from raybench.datasets.manifest import Manifest, differences
 from raybench.errors import DataError, RaybenchError, ResourceError, UserInputError
 from raybench.plan import Pair, Plan
-from raybench.records import SweepSnapshot
+from raybench.records import PairRow, SweepSnapshot
 from raybench.settings import Settings
 from raybench.spec import BackboneSpec
 from raybench.sweep.check_data import DatasetCheck, Facts, check_dataset
@@ -104,8 +104,19 @@ def _key(backbone: BackboneSpec) -> str:
 
 
 def _open_pairs(plan: Plan, snapshot: SweepSnapshot) -> list[Pair]:
-    done = {pair.id for pair in snapshot.pairs if pair.state == "done"}
-    return [pair for pair in plan.pairs if pair.id not in done]
+    known = {row.id: row for row in snapshot.pairs}
+    return [pair for pair in plan.pairs if not _is_done(pair, known.get(pair.id))]
+
+
+def _is_done(pair: Pair, row: PairRow | None) -> bool:
+    """Whether the pair is done, and the file asks for no more than it did then."""
+    return (
+        row is not None
+        and row.state == "done"
+        and pair.quota <= row.quota
+        and set(pair.final_seeds) <= set(row.final_seeds)
+        and set(pair.final_configs) <= set(row.final_configs)
+    )
 
 
 def _accepted_leaks(snapshot: SweepSnapshot) -> set[tuple[str, str]]:
@@ -154,7 +165,8 @@ def _changed_data(
     for pair in plan.pairs:
         before, now = known.get(pair.id, {}), facts[pair.id]
         words = [
-            f"{word} ({str(before[key])[:12]} -> {str(now[key])[:12]})"
+            f"{word} have changed since this sweep's first run ({str(before[key])[:12]} -> "
+            f"{str(now[key])[:12]})"
             for key, word in (("data_digest", "images"), ("split_digest", "splits"))
             if before.get(key) and now and before[key] != now[key]
         ]
@@ -163,9 +175,8 @@ def _changed_data(
             current = checks[pair.dataset.name].manifest
             named = differences(earlier, current) if earlier and current else []
             changed.append(
-                f"{pair.id}: the {words[0]} have changed since this sweep's first run; put the "
-                "data back, give the data set another name, or use another --home"
-                + "".join(f"; {sentence}" for sentence in named)
+                f"{pair.id}: the {words[0]}; put the data back, give the data set another name, or "
+                "use another --home" + "".join(f"; {sentence}" for sentence in named)
             )
     return changed
 

@@ -91,7 +91,8 @@ def _sweep_file(arguments: argparse.Namespace, tell: Callable[[str], None]) -> t
     from raybench.settings import resolve_settings
 
     settings = resolve_settings(arguments.home)
-    return str(sweep_file_for(Path(arguments.file), arguments.budget, settings, tell)), True
+    file = sweep_file_for(Path(arguments.file), arguments.budget, settings, tell, arguments.inline)
+    return str(file), True
 
 
 def fetch(arguments: argparse.Namespace) -> int:

@@ -147,8 +147,8 @@ def test_no_connection_names_every_place(tmp_path, monkeypatch):
         resolve_weights(TAGGED, tmp_path / "w")
     text = str(error.value)
     for place in (
-        tmp_path / "w" / "resnet18.a1_in1k.safetensors",
-        tmp_path / "w" / "timm__resnet18.a1_in1k.pth",
+        f"{tmp_path / 'w'} (as resnet18.a1_in1k.safetensors, ",
+        ", timm__resnet18.a1_in1k.pth,",
         tmp_path / "w" / "models--timm--resnet18.a1_in1k",
         tmp_path / "cache" / "models--timm--resnet18.a1_in1k",
     ):
