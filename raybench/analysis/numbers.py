@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -123,5 +122,6 @@ def _forms(name: str) -> tuple[str, ...]:
     """From shortest to full: ``resnet50``, ``resnet50.a1_in1k``, ``timm:resnet50.a1_in1k``."""
     full = clean(name)
     tagged = full.rsplit(":", 1)[-1]
-    bare = re.sub(r"\.[^\s\[]*", "", tagged)
+    model, bracket, rest = tagged.partition(" [")
+    bare = model.partition(".")[0] + bracket + rest
     return tuple(form for form in (bare, tagged, full) if form) or ("?",)

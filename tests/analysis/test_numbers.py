@@ -77,6 +77,7 @@ def test_short_names_keep_what_tells_backbones_apart() -> None:
         "timm:resnet18.a1_in1k",
         "resnet18.a1_in1k",
         "convnext_tiny.fb_in1k [none]",
+        "timm:vit_tiny_patch16_224 [my.weights.pt, drop_rate=0.1]",
         "python:mine.models:Net",
     ]
     assert list(numbers.short_names(names).values()) == [
@@ -86,6 +87,7 @@ def test_short_names_keep_what_tells_backbones_apart() -> None:
         "timm:resnet18.a1_in1k",
         "resnet18.a1_in1k",
         "convnext_tiny [none]",
+        "vit_tiny_patch16_224 [my.weights.pt, drop_rate=0.1]",
         "Net",
     ]
 
