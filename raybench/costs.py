@@ -26,6 +26,7 @@ px in batches of 32, by ``trial.speed``: 51.6 GMACs a second, ResNet-18 54.6, Mo
 """
 CORE = "the rate at which one core of a cloud machine trains ResNet-50"
 HOME = "the rate of this home's earlier trials"
+LEAST_EPOCH_S = 5.0
 TRAINING_PASSES = 3
 """Forward, and backward to weights and to inputs."""
 
@@ -72,21 +73,24 @@ class Costs:
 
 
 def read_costs(settings: Settings, on_cpu: bool) -> Costs:
-    """What this home has measured; without a ledger, a reference: a GPU's, or one core's."""
+    """What this home has measured on the same kind of device; else a reference's rate.
+
+    A rate is only taken from epochs of ``LEAST_EPOCH_S``: shorter ones measure the overhead.
+    """
     rows = _pair_rows(settings)
     seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
     parameters: dict[tuple[str, int], float | None] = {}
     rates: list[float] = []
     for pair, image_size in rows:
         spent = _seconds_per_image(pair)
-        if spent is None:
+        if spent is None or _ran_on_cpu(pair) != on_cpu:
             continue
         seconds[(pair.backbone, image_size)].append(spent)
         known = pair.facts.get("parameters")  # the user's own models have none
         parameters[(pair.backbone, image_size)] = None if known is None else float(known)
         macs = macs_per_image(BackboneSpec.model_validate(pair.backbone_spec), image_size)
-        if macs is not None:
-            images = float(pair.facts["train_images"])
+        images = float(pair.facts["train_images"])
+        if macs is not None and spent * images >= LEAST_EPOCH_S:
             passes = TRAINING_PASSES + float(pair.facts.get("val_images", 0)) / images
             rates.append(macs * passes / spent)
     measured = {k: Measured(sum(v) / len(v), parameters[k]) for k, v in seconds.items()}
@@ -114,6 +118,11 @@ def _described(backbone: BackboneSpec) -> tuple[float | None, float | None, int]
     return weights.parameters, weights.macs, weights.input_size[0]
 
 
+def _ran_on_cpu(pair: PairRow) -> bool:
+    devices = {t.end.facts.get("device") for t in pair.trials if t.end is not None}
+    return "cpu" in devices
+
+
 def _seconds_per_image(pair: PairRow) -> float | None:
     images = float(pair.facts.get("train_images", 0))
     epochs = [record for trial in pair.trials for record in trial.epochs]
@@ -124,12 +133,12 @@ def _seconds_per_image(pair: PairRow) -> float | None:
 
 def _pair_rows(settings: Settings) -> list[tuple[PairRow, int]]:
     """Every pair of every sweep in the home, with its image size."""
-    from raybench.sweep.reader import SweepReader, sweep_names
-    from raybench.sweep.tables import open_engine
-
     path = settings.ledger_file
     if path is not None and not path.exists():
         return []
+    from raybench.sweep.reader import SweepReader, sweep_names
+    from raybench.sweep.tables import open_engine
+
     try:
         engine = open_engine(settings.ledger_url, create=False)
     except HomeError:

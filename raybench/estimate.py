@@ -79,6 +79,17 @@ class PlanEstimate:
             if p.test_images and p.test_images < SMALL_TEST_IMAGES
         }
 
+    def oversized_batches(self) -> list[str]:
+        """Tasks with fewer training images than a batch has, which ``run`` refuses."""
+        spec = self.plan.spec
+        if spec.recipe.method != "finetune":
+            return []
+        tuned = spec.space.get("batch_size")
+        largest = int(tuned.high) if tuned else spec.recipe.batch_size
+        return sorted(
+            {p.pair.task for p in self.pairs if p.train_images and p.train_images < largest}
+        )
+
     def small_datasets(self) -> list[str]:
         """Data sets too small for one test split, which could be cross-validated instead."""
         names = {

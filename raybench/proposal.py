@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ START_S, TRIAL_S = 15.0, 0.5
 CROSS_VALIDATE_BELOW = 1000
 FOLDS = 5
 SAMPLED_IMAGES = 200
+LEAST_BACKBONES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Proposal:
         backbones: the shortlist, fastest first. left_out: name -> reason.
         epochs, final_seeds, folds: what a trial and the finals are. folds: None without.
         cores, gpus: of this machine. cost_s: planned wall seconds. budget: as the user wrote it.
+        wall_clock_s: what was left of it when the backbones had been timed.
     """
 
     dataset: DatasetSpec
@@ -81,13 +84,26 @@ class Proposal:
     gpus: int
     cost_s: float
     budget: str
+    wall_clock_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ``run`` was told to use of the machine; None: all of it."""
+
+    inline: bool = False
+    cpus: int | None = None
+    gpus: int | None = None
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
     cores: int
     gpus: int
-    inline: bool
+    inline: bool = False
 
     @property
     def slots(self) -> int:
@@ -105,24 +121,26 @@ def propose(
     budget_s: float,
     settings: Settings,
     tell: Tell,
-    inline: bool = False,
+    limits: Limits = NO_LIMITS,
 ) -> Proposal:
     """The richest sweep of ``dataset`` that fits ``budget_s`` wall seconds on this machine.
 
-    ``inline``: one trial at a time.
+    What timing the backbones takes is the budget's, too.
 
     Raises:
         DataError: the folder cannot be used. UserInputError: the budget holds nothing useful.
-        ResourceError: not one candidate's weights can be had.
+        ResourceError: the weights of fewer than two candidates can be had.
     """
     counts = _counts(dataset)
     short_side = _short_side(dataset)
-    machine = _machine(inline)
+    started = time.monotonic()
+    machine = _machine(limits)
     sizes = _sizes(short_side, machine)
     candidates, left_out = _available(machine, settings, tell)
     speeds = _speeds(candidates, counts.classes, sizes[0], tell)
     folds = FOLDS if _can_cross(counts, dataset) else None
-    usable_s = machine.usable * budget_s - START_S
+    left_s = budget_s - (time.monotonic() - started)
+    usable_s = machine.usable * left_s - START_S
     for design in _designs(len(speeds), sizes):
         chosen = _fastest(speeds, design.backbones)
         epochs = _epochs(counts, design)
@@ -137,7 +155,7 @@ def propose(
             return Proposal(
                 dataset, counts, short_side, design, shortlist, dict(left_out) | slower,
                 _batch_size(counts, design), epochs,
-                seeds, folds, machine.cores, machine.gpus, cost_s, budget,
+                seeds, folds, machine.cores, machine.gpus, cost_s, budget, int(left_s),
             )  # fmt: skip
     raise UserInputError(
         f"--budget {budget} is too short for {counts.total:,} images on this machine: the least "
@@ -173,12 +191,16 @@ def _short_side(dataset: DatasetSpec) -> int:
     return sorted(sides)[len(sides) // 2]
 
 
-def _machine(inline: bool) -> _Machine:
+def _machine(limits: Limits) -> _Machine:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return _Machine(cores or 1, gpus, inline)
+    return _Machine(
+        min(cores or 1, limits.cpus or cores or 1),
+        gpus if limits.gpus is None else min(gpus, limits.gpus),
+        limits.inline,
+    )
 
 
 def _sizes(short_side: int, machine: _Machine) -> list[int]:
@@ -193,7 +215,7 @@ def _available(
     """Candidates whose pretrained weights are here or can be fetched, and why the others are not.
 
     Raises:
-        ResourceError: there is none.
+        ResourceError: there are fewer than two.
     """
     from raybench.backbones.resolve import resolve_weights
 
@@ -205,11 +227,16 @@ def _available(
             resolve_weights(spec, settings.weights_dir, tell)
         except (DataError, ResourceError) as problem:
             left_out[spec.name] = "its weights are neither here nor can they be fetched"
+            tell(f"left out: {spec.name}: {left_out[spec.name]}")
             error = problem
             continue
         found[spec.name] = spec
-    if not found:
-        raise ResourceError(f"no candidate's pretrained weights can be had; the last one: {error}")
+    if len(found) < LEAST_BACKBONES:
+        raise ResourceError(
+            f"a comparison needs {LEAST_BACKBONES} backbones, and the pretrained weights of "
+            f"{len(found)} of {len(found) + len(left_out)} candidates can be had; the last one: "
+            f"{error}"
+        )
     return found, left_out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,21 +15,25 @@ LADDER = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 PROBE_LADDER = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
-def sweep_text(proposal: Proposal, folder: Path) -> str:
-    """YAML for a file in ``folder``; every string is written as JSON, which YAML reads alike."""
-    parts = (_head, _backbones, _dataset, _recipe, _search, _finals)
-    return "\n".join("\n".join(part(proposal, folder)) for part in parts) + "\n"
+def sweep_text(proposal: Proposal, folder: Path, command: str) -> str:
+    """YAML for a file in ``folder``; every string is written as JSON, which YAML reads alike.
+
+    ``command``: what the user typed, for the first line.
+    """
+    head = "\n".join(_head(proposal, command))
+    parts = (_backbones, _dataset, _recipe, _search, _finals)
+    return "\n".join([head, *("\n".join(part(proposal, folder)) for part in parts)]) + "\n"
 
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _head(p: Proposal, folder: Path) -> Iterable[str]:
+def _head(p: Proposal, command: str) -> Iterable[str]:
     place = f"{p.gpus} GPUs" if p.gpus else f"{p.cores} CPU cores"
     name = p.dataset.name
     return (
-        f"# Written by 'raybench run {name} --budget {p.budget}' for {place}; yours from here on.",
+        f"# Written by: {command}, for {place}; yours from here on.",
         f"# Planned to take about {max(1, round(p.cost_s / 60))} of the budget's minutes. "
         f"Change what you like, then: raybench run {name}.yaml",
         f"name: {_text(name)}",
@@ -38,7 +43,7 @@ def _head(p: Proposal, folder: Path) -> Iterable[str]:
 
 
 def _backbones(p: Proposal, folder: Path) -> Iterable[str]:
-    yield "# A shortlist by cost: each was timed on this machine, and all of them fit together."
+    yield "# A shortlist by cost: each was timed on this machine, and together they fit."
     for name, reason in sorted(p.left_out.items()):
         yield f"# left out: {name} ({reason})"
     yield "backbones:"
@@ -105,7 +110,7 @@ def _json_line(key: str, value: object) -> str:
 
 
 def _steps(p: Proposal) -> int:
-    return round(p.epochs * p.counts.train * p.design.part / p.batch_size)
+    return p.epochs * math.ceil(p.counts.train * p.design.part / p.batch_size)
 
 
 def _size_reason(p: Proposal) -> str:
@@ -123,7 +128,7 @@ def _search(p: Proposal, folder: Path) -> Iterable[str]:
     if p.design.method == "linear_probe":
         yield "space: {l2: {default: 1.0e-2, low: 1.0e-5, high: 1.0e+2, log: true}}"
         yield f"search: {{sampler: grid, ladder: {{l2: {list(PROBE_LADDER)}}}}}"
-        yield f"budget: {{trials: {len(PROBE_LADDER)}, wall_clock: {p.budget}}}"
+        yield f"budget: {{trials: {len(PROBE_LADDER)}, wall_clock: {p.wall_clock_s}s}}"
         return
     trials = p.design.trials
     rungs = LADDER if trials >= len(LADDER) else (1e-4, 3e-4, 1e-3)[:trials]
@@ -132,7 +137,7 @@ def _search(p: Proposal, folder: Path) -> Iterable[str]:
     yield "# stopped early."
     yield "space: {lr: {default: 3.0e-4, low: 1.0e-5, high: 1.0e-2, log: true}}"
     yield f"search: {{sampler: tpe, ladder: {{lr: [{ladder}]}}, early_stop: asha}}"
-    yield f"budget: {{trials: {trials}, wall_clock: {p.budget}}}"
+    yield f"budget: {{trials: {trials}, wall_clock: {p.wall_clock_s}s}}"
 
 
 def _finals(p: Proposal, folder: Path) -> Iterable[str]:

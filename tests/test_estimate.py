@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from raybench.costs import CORE, HOME, REFERENCE_MACS_PER_S
+from raybench import costs
+from raybench.costs import CORE, HOME, REFERENCE, REFERENCE_MACS_PER_S, read_costs
 from raybench.estimate import estimate_plan
 from raybench.report.grid import to_text
 from raybench.settings import resolve_settings
@@ -106,7 +107,16 @@ def test_seconds_come_from_what_the_home_has_measured(finished_home):
     assert pair.measured and estimate.as_json()["device_hours_basis"] == "measured"
 
 
-def test_another_image_size_is_counted_at_the_rate_of_what_was_measured(finished_home):
+def test_trials_of_a_second_set_no_rate(finished_home):
+    """They measure the overhead; and a plan for a GPU does not learn from a CPU."""
+    settings = resolve_settings(finished_home, {})
+    assert read_costs(settings, on_cpu=True).basis == CORE
+    assert read_costs(settings, on_cpu=False).basis == REFERENCE
+    assert read_costs(settings, on_cpu=True).measured and not read_costs(settings, False).measured
+
+
+def test_another_image_size_is_counted_at_the_rate_of_what_was_measured(finished_home, monkeypatch):
+    monkeypatch.setattr(costs, "LEAST_EPOCH_S", 0.0)
     settings = resolve_settings(finished_home, {})
     known = estimate_plan(tiny_spec(), settings).pairs[0]
     size = int(tiny_spec().recipe.image_size)
@@ -125,3 +135,8 @@ def test_a_damaged_ledger_does_not_hinder_a_plan(tmp_path):
 
 def words(estimate) -> str:
     return " ".join(to_text(plan_table(estimate)).split())
+
+
+def test_what_run_will_refuse_is_said(nothing_measured):
+    spec = tiny_spec(recipe={"image_size": 32, "epochs": 2, "batch_size": 512})
+    assert "'run' will refuse digits (10%)" in words(estimate_plan(spec, nothing_measured))

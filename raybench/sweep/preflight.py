@@ -61,6 +61,7 @@ def check_everything(
     tell: Tell,
     read_manifest: Callable[[str], Manifest | None] = lambda digest: None,
     accept_leaks: bool = False,
+    leak_words: str = "taken all the same",
 ) -> Preflight:
     """Data, weights and models of every pair.
 
@@ -69,7 +70,7 @@ def check_everything(
 
     ``snapshot`` is what the ledger knows already; ``tell`` gets a line for everything that takes
     time; ``read_manifest`` finds an earlier attempt's by digest, to name what has changed since;
-    with ``accept_leaks`` leaks across splits are told and not refused.
+    with ``accept_leaks`` leaks across splits are told, in ``leak_words``, and not refused.
 
     Raises:
         DataError: unreadable images, impossible splits, leaks, changed data or weights, models that
@@ -84,7 +85,7 @@ def check_everything(
     def accepts(name: str, check: DatasetCheck) -> bool:
         return accept_leaks or not check.leaks or (name, check.badge) in accepted
 
-    checks = _check_data(plan, settings, tell, accepts, problems)
+    checks = _check_data(plan, settings, tell, accepts, leak_words, problems)
     facts = {p.id: dict(checks[p.dataset.name].facts.get(p.subset, {})) for p in plan.pairs}
     problems.mistakes += _changed_data(plan, facts, known, checks, read_manifest)
     weights = _resolve_weights(open_pairs, settings, tell, problems)
@@ -129,6 +130,7 @@ def _check_data(
     settings: Settings,
     tell: Tell,
     accepts: Callable[[str, DatasetCheck], bool],
+    leak_words: str,
     problems: _Problems,
 ) -> dict[str, DatasetCheck]:
     checks = {}
@@ -149,7 +151,7 @@ def _check_data(
             problems.mistakes += sentences
             continue
         for sentence in sentences:
-            tell(f"taken all the same: {sentence}")
+            tell(f"{leak_words}: {sentence}")
     return checks
 
 

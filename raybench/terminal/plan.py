@@ -65,6 +65,11 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     if limits:
         lines.append(f"Budget: at most {' and '.join(limits)}.")
     lines.append(_cost(estimate))
+    if tasks := estimate.oversized_batches():
+        lines.append(
+            f"'run' will refuse {numbers.listing(tasks)}: a batch is larger than the training "
+            "split."
+        )
     if small := estimate.small_datasets():
         lines.append(
             f"Fewer than {CROSS_VALIDATE_BELOW:,} images: {numbers.listing(small)}. With "

@@ -80,19 +80,34 @@ def _sweep_file(arguments: argparse.Namespace, tell: Callable[[str], None]) -> t
     """The file to run, and whether it was made for (or found beside) a folder of images."""
     from raybench.validate import shipped_specs
 
-    if not Path(arguments.file).is_dir() or arguments.file in shipped_specs():
+    place, shipped = Path(arguments.file), arguments.file in shipped_specs()
+    if not place.is_dir() or shipped:
         if arguments.budget is not None:
-            raise UserInputError(
-                "--budget is for a folder of images; a sweep file has budget: in it "
-                "(--set budget.wall_clock=30m)"
-            )
+            raise UserInputError(_why_no_budget(arguments.file, place, shipped))
         return arguments.file, False
     from raybench.folder_run import sweep_file_for
+    from raybench.proposal import Limits
     from raybench.settings import resolve_settings
 
     settings = resolve_settings(arguments.home)
-    file = sweep_file_for(Path(arguments.file), arguments.budget, settings, tell, arguments.inline)
+    limits = Limits(
+        inline=arguments.inline,
+        cpus=arguments.num_cpus,
+        gpus=arguments.num_gpus if arguments.max_gpus is None else int(arguments.max_gpus),
+    )
+    file = sweep_file_for(place, arguments.budget, settings, tell, limits, arguments.accept_leaks)
     return str(file), True
+
+
+def _why_no_budget(given: str, place: Path, shipped: bool) -> str:
+    if shipped and place.is_dir():
+        return f"'{given}' is a shipped sweep; for the folder of that name write ./{given}"
+    if not place.exists() and not shipped:
+        return f"'{given}': no such folder of images, sweep file or shipped sweep"
+    return (
+        "--budget is for a folder of images; a sweep file has budget: in it "
+        "(--set budget.wall_clock=30m)"
+    )
 
 
 def fetch(arguments: argparse.Namespace) -> int:
@@ -117,7 +132,13 @@ def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
     name = result.snapshot.sweep
     lines = [result.tracking_problem] if result.tracking_problem else []
     states = [pair.state for pair in result.snapshot.pairs if pair.current]
-    if not set(states) <= {"done", "failed"}:
+    if result.signal is None and "incomplete" in states:
+        spent = result.snapshot.spec["budget"]["wall_clock"]
+        lines.append(
+            f"budget.wall_clock ({spent}) is spent, over all attempts; a larger one goes on: "
+            "--set budget.wall_clock=..."
+        )
+    elif not set(states) <= {"done", "failed"}:
         overrides = [part for text in arguments.overrides for part in ("--set", text)]
         again = shlex.join(["raybench", "run", arguments.file, *overrides])
         word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"
