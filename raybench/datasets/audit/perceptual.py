@@ -46,7 +46,7 @@ def perceptual_hash(image: Image) -> int:
     """64 bits that pictures share when a person would call them the same; flat ones give 0."""
     from PIL import Image as Images
 
-    grey = image.convert("L").resize((SIDE, SIDE), Images.Resampling.BILINEAR, reducing_gap=2.0)
+    grey = image.convert("L").resize((SIDE, SIDE), Images.Resampling.BILINEAR, reducing_gap=1.0)
     spectrum = _DCT @ np.asarray(grey, dtype=np.float64) @ _DCT.T
     # Rounded, so that what is zero in a symmetric picture does not turn into bits of noise.
     lowest = np.round(spectrum[_ROWS, _COLUMNS], 3)
