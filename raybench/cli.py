@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from raybench.errors import RaybenchError, SetupError, UserInputError
+from raybench.errors import RaybenchError, SetupError
 from raybench.parser import build_parser
 from raybench.verbs import materials, sweeps
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RaybenchError as error:
         if arguments.debug:
             raise
-        _say(*(error.mistakes if isinstance(error, UserInputError) else [str(error)]))
+        _say(*error.sentences)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

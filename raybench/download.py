@@ -6,7 +6,8 @@
     <target>.part.json      of which version: the server's ETag and Last-Modified
     <target>.lock           held while one process fetches
 
-Only the standard library. Proxies are taken from the environment, as urllib does.
+Only the standard library. Proxies are taken from the environment, as urllib does; so is the wish
+to stay offline, as the Hugging Face client does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raybench.errors import ResourceError
@@ -32,10 +33,32 @@ from raybench.transfer import (
 )
 from raybench.whole_files import Wanted, beside, locked, size_of, sync_folder, write_text
 
+OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+_TRUE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads it
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _TOLD_EVERY_S = 5.0
 _PROGRESS_BYTES = 1 << 20  # an attempt that brought this much does not count as a failure
+
+
+class DownloadError(ResourceError):
+    """A file that cannot be fetched.
+
+    Attributes:
+        tried: what was asked, and what came of it.
+        by_hand: what a person can do.
+    """
+
+    def __init__(self, target: Path, tried: str) -> None:
+        self.tried = tried
+        self.by_hand = f"get that file and save it as {target}"
+        super().__init__(
+            f"'{target.name}' could not be downloaded: {tried}. By hand: {self.by_hand}"
+        )
+
+
+def _no_fault(path: Path) -> str:
+    return ""
 
 
 def download(
@@ -45,6 +68,7 @@ def download(
     sha256: str | None = None,
     md5: str | None = None,
     size: int | None = None,
+    find_fault: Callable[[Path], str] = _no_fault,
     tell: Callable[[str], None] = lambda text: None,
     stall_s: float = 30,
     tries: int = 5,
@@ -60,15 +84,20 @@ def download(
         sha256: published, in hex.
         md5: published, in hex.
         size: published size in bytes.
+        find_fault: says of the file that came what is wrong with it ("is a web page"), before it
+            gets its place and its hash is recorded; empty: nothing.
         tell: gets progress, every few seconds at most.
         stall_s: seconds without a byte after which the connection is given up.
         tries: attempts in a row that bring less than a MiB before it fails.
 
     Raises:
-        ResourceError: not to be had, not what was published or recorded, or not to be written.
+        DownloadError: not to be had, not what was published, or offline by the user's wish.
+        ResourceError: not what was recorded, or not to be written.
     """
+    if not target.exists():
+        refuse_offline(url, target)
     wanted = Wanted(sha256 and sha256.lower(), md5 and md5.lower(), size)
-    job = _Job(url, target, wanted, tell, stall_s, tries)
+    job = _Job(url, target, wanted, find_fault, tell, stall_s, tries)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target, tell) as alone:
@@ -80,6 +109,23 @@ def download(
             f"{target} cannot be written: {error.strerror or error}; what was downloaded so far "
             "stays beside it, and the same command continues there"
         ) from error
+
+
+def is_offline() -> bool:
+    """Whether the user has said that nothing is to be fetched."""
+    return os.environ.get(OFFLINE_VARIABLE, "").upper() in _TRUE
+
+
+def refuse_offline(url: str, target: Path) -> None:
+    """For all that is fetched, by whichever library.
+
+    Raises:
+        DownloadError: ``HF_HUB_OFFLINE`` is set; names what would have been fetched.
+    """
+    if is_offline():
+        raise DownloadError(
+            target, f"{OFFLINE_VARIABLE} is set, so {readable_url(url)} was not asked"
+        )
 
 
 def recorded_sha256(target: Path) -> str | None:
@@ -102,6 +148,7 @@ class _Job:
     url: str
     target: Path
     wanted: Wanted
+    find_fault: Callable[[Path], str]
     tell: Callable[[str], None]
     stall_s: float
     tries: int
@@ -118,17 +165,19 @@ class _Job:
     def apart(self) -> _Job:
         """For a file system without locks: a part of one's own; renaming decides who is first."""
         suffix = f".{uuid.uuid4().hex[:8]}.part"
-        return _Job(self.url, self.target, self.wanted, self.tell, self.stall_s, self.tries, suffix)
+        return replace(self, suffix=suffix)
 
     def forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
 
-    def failure(self, came: str) -> ResourceError:
-        return ResourceError(
-            f"'{self.target.name}' could not be downloaded: asked {readable_url(self.url)}; {came}."
-            f" By hand: get that file and save it as {self.target}"
-        )
+    def fault(self, recorded: str | None) -> tuple[str, str]:
+        """SHA-256 of what came, and what is wrong with it; empty: nothing."""
+        sha256, difference = self.wanted.difference(self.part, recorded)
+        return sha256, f"has {difference}" if difference else self.find_fault(self.part)
+
+    def failure(self, came: str) -> DownloadError:
+        return DownloadError(self.target, f"asked {readable_url(self.url)}; {came}")
 
 
 def _keep(job: _Job) -> str:
@@ -156,15 +205,15 @@ def _fetch_apart(job: _Job) -> str:
 def _fetch(job: _Job) -> str:
     recorded = recorded_sha256(job.target)
     resumed = _transfer(job)
-    sha256, difference = job.wanted.difference(job.part, recorded)
-    if difference and resumed:  # the earlier part may be what is wrong
-        job.tell(f"{job.target.name}: has {difference}; starting afresh")
+    sha256, fault = job.fault(recorded)
+    if fault and resumed:  # the earlier part may be what is wrong
+        job.tell(f"{job.target.name}: what came {fault}; starting afresh")
         job.forget()
         _transfer(job)
-        sha256, difference = job.wanted.difference(job.part, recorded)
-    if difference:
+        sha256, fault = job.fault(recorded)
+    if fault:
         job.forget()
-        raise job.failure(f"what came has {difference}, and was thrown away")
+        raise job.failure(f"what came {fault}, and was thrown away")
     job.part.replace(job.target)
     job.state.unlink(missing_ok=True)
     _record(job, sha256)

@@ -19,9 +19,16 @@ from collections.abc import Iterable
 
 
 class RaybenchError(Exception):
-    """Root of the tree; ``exit_code`` is what the command line returns."""
+    """Root of the tree; ``exit_code`` is what the command line returns.
+
+    ``sentences`` is what to tell, one at a time.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentences: str | Iterable[str] = ()) -> None:
+        self.sentences = (sentences,) if isinstance(sentences, str) else tuple(sentences)
+        super().__init__("\n".join(self.sentences))
 
 
 class UserInputError(RaybenchError):
@@ -29,9 +36,9 @@ class UserInputError(RaybenchError):
 
     exit_code = 2
 
-    def __init__(self, mistakes: str | Iterable[str]) -> None:
-        self.mistakes = (mistakes,) if isinstance(mistakes, str) else tuple(mistakes)
-        super().__init__("\n".join(self.mistakes))
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        return self.sentences
 
 
 class SpecError(UserInputError):

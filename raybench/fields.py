@@ -12,20 +12,26 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 SUBSET_PATTERN = re.compile(
     r"^(?:full|(?P<percent>[0-9]+(?:\.[0-9]+)?)%|(?P<shots>[1-9][0-9]*)-shot)\Z"
 )
-_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)\Z")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(
+    "".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?)\s*{unit}\s*)?" for unit in _SECONDS) + r"\Z"
+)
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds of ``90s``, ``30m``, ``8h``, ``2d``.
+    """Seconds of ``90s``, ``30m``, ``8h``, ``2d``, ``1h30m``: each unit once, larger ones first.
 
     Raises:
         ValueError: no unit, or nothing above zero.
     """
     match = _DURATION.match(text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise ValueError(f"a duration carries its unit (90s, 30m, 8h, 2d), got '{text}'")
-    return float(match[1]) * _SECONDS[match[2]]
+    counts = {} if match is None else {u: float(n) for u, n in match.groupdict().items() if n}
+    if not counts:
+        raise ValueError(f"a duration carries its unit (90s, 30m, 8h, 2d, 1h30m), got '{text}'")
+    seconds = sum(count * _SECONDS[unit] for unit, count in counts.items())
+    if seconds <= 0:
+        raise ValueError(f"a duration must be above zero, got '{text}'")
+    return seconds
 
 
 def as_json(value: Any) -> str:

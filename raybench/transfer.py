@@ -107,7 +107,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def readable_url(url: str) -> str:
-    """``url`` without password and query, which may be secrets."""
+    """``url`` without password, query and fragment: the first two may be secrets."""
     parts = urllib.parse.urlsplit(url)
     query = "?..." if parts.query else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"

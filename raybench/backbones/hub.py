@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from raybench.backbones.published import HubFile
+from raybench.download import OFFLINE_VARIABLE, is_offline
 from raybench.errors import DataError, RaybenchError, ResourceError
 from raybench.transfer import readable_url
 
@@ -69,8 +70,8 @@ def refuse_offline() -> None:
     """
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        raise ResourceError("the network was not asked, since HF_HUB_OFFLINE is set")
+    if constants.HF_HUB_OFFLINE or is_offline():
+        raise ResourceError(f"the network was not asked, since {OFFLINE_VARIABLE} is set")
 
 
 def fetch(file: HubFile, tell: Callable[[str], None]) -> Path:

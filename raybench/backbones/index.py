@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybench.backbones.wavemix_table import WAVEMIX
+from raybench.transfer import readable_url
 
 if TYPE_CHECKING:  # pydantic would be half the time of `raybench backbones`
     from raybench.spec import BackboneSpec
@@ -31,6 +32,7 @@ PATTERN_MARKS = "*?["
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 RESERVED_KWARGS = ("num_classes", "pretrained", "weights")
 _PYTHON_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+_HASH = re.compile(r"sha256=([0-9a-fA-F]{64})")
 # The Hub's own rule for repositories (huggingface_hub.utils.validate_repo_id), with an owner.
 _HUB_NAME = re.compile(
     r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}(?<![.-])(@[\w./-]+)?",
@@ -62,6 +64,26 @@ def split_name(name: str) -> tuple[str, str, str]:
 def is_url(weights: str) -> bool:
     """Whether ``weights`` names a place in a network."""
     return "://" in weights
+
+
+def split_url(weights: str) -> tuple[str, str]:
+    """Address and SHA-256 of ``URL[#sha256=<64 hex digits>]``; none: empty.
+
+    Raises:
+        ValueError: no address, or something else behind ``#``, which would check nothing.
+    """
+    url, mark, fragment = weights.partition("#")
+    try:
+        shown = readable_url(url)
+    except ValueError as error:
+        raise ValueError(f"weights '{weights}': no address ({error})") from error
+    found = _HASH.fullmatch(fragment)
+    if mark and found is None:
+        raise ValueError(
+            f"weights '{shown}': '#{fragment}' behind it is no hash; write #sha256= and the "
+            "file's SHA-256, 64 hex digits, or leave it out"
+        )
+    return url, found[1].lower() if found else ""
 
 
 def is_weights_file(weights: str) -> bool:
@@ -180,11 +202,7 @@ def _is_place(weights: str) -> bool:
 
 def _place_mistakes(weights: str) -> list[str]:
     if is_url(weights):
-        if weights.startswith(("http://", "https://", "s3://", "gs://")):
-            return []
-        return [
-            f"weights '{weights}': only http, https, s3 and gs can be fetched; give a local file"
-        ]
+        return _url_mistakes(weights)
     if not is_weights_file(weights):
         return []
     if not weights.lower().endswith(WEIGHT_SUFFIXES):
@@ -194,6 +212,16 @@ def _place_mistakes(weights: str) -> list[str]:
     if not os.access(weights, os.R_OK):
         return [f"weights '{weights}': may not be read; check its permissions"]
     return []
+
+
+def _url_mistakes(weights: str) -> list[str]:
+    try:
+        url, _ = split_url(weights)
+    except ValueError as error:
+        return [str(error)]
+    if url.startswith(("http://", "https://", "s3://", "gs://")):
+        return []
+    return [f"weights '{weights}': only http, https, s3 and gs can be fetched; give a local file"]
 
 
 def _tag_mistakes(spec: BackboneSpec, tags: tuple[str, ...], tag: str) -> list[str]:

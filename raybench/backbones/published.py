@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from raybench.backbones.index import HUB_PREFIX, is_url, split_name
+from raybench.backbones.index import HUB_PREFIX, is_url, split_name, split_url
 from raybench.backbones.wavemix_table import WAVEMIX, WAVEMIX_REPOSITORY
 from raybench.errors import DataError
 from raybench.spec import BackboneSpec
@@ -129,11 +129,13 @@ def _hashed_url(url: str) -> UrlFile:
 
 
 def _users_url(weights: str) -> UrlFile:
-    """``URL[#sha256=<hex>]``; in the cache the address is part of the name, so that two differ."""
-    url, _, fragment = weights.partition("#")
+    """In the cache the address is part of the name, so that two files called alike differ."""
+    try:
+        url, sha256 = split_url(weights)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     name = PurePosixPath(urlsplit(url).path).name
     key = hashlib.sha256(weights.encode()).hexdigest()[:12]
-    sha256 = fragment.removeprefix("sha256=").lower() if fragment.startswith("sha256=") else ""
     return UrlFile(url, f"{key}-{name}", (name,), sha256)
 
 

@@ -12,14 +12,15 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from raybench.backbones import hub
 from raybench.backbones.index import is_weights_file
 from raybench.backbones.object_store import copy_from_store
 from raybench.backbones.published import HubFile, UrlFile, published_file
-from raybench.backbones.weights import file_sha256
-from raybench.download import download, recorded_sha256
+from raybench.backbones.weights import file_sha256, weights_fault
+from raybench.download import DownloadError, download, recorded_sha256
 from raybench.errors import DataError, RaybenchError, ResourceError, UserInputError
 from raybench.spec import BackboneSpec
 from raybench.transfer import readable_url
@@ -119,13 +120,11 @@ def resolve_file(file: HubFile | UrlFile, weights_dir: Path | None, tell: Tell) 
 
 
 def _raise_all(errors: list[RaybenchError]) -> None:
-    mistakes: list[str] = []
-    for error in errors:
-        mistakes += error.mistakes if isinstance(error, UserInputError) else [str(error)]
+    sentences = [sentence for error in errors for sentence in error.sentences]
     if any(isinstance(error, UserInputError) for error in errors):
-        raise DataError(mistakes)
+        raise DataError(sentences)
     if errors:
-        raise ResourceError("\n".join(mistakes))
+        raise ResourceError(sentences)
 
 
 def _find(spec: BackboneSpec, weights_dir: Path | None, tell: Tell) -> _Found | None:
@@ -154,16 +153,24 @@ def _find_published(
         return _look_behind_url(file, tell)
     except ResourceError as error:
         raise ResourceError(
-            f"{title}: not found. Looked for it in {_places(file, weights_dir)}; {error}. {_HELP}"
+            f"{title}: not found. Looked for it in {_places(file, weights_dir)}; {error}. "
+            f"{_help(file, weights_dir)}"
         ) from error
     except DataError as error:
         raise DataError(f"{title}: asked {_address(file)}; {error}") from error
 
 
-_HELP = (
-    "Run `raybench fetch FILE` where there is a network, with the same caches, or put the file in "
-    "a folder and name that in RAYBENCH_WEIGHTS"
-)
+def _help(file: HubFile | UrlFile, weights_dir: Path | None) -> str:
+    """What to do, with the names that the file may have; all of them stand in docs/weights.md."""
+    best = PurePosixPath(file.local_names[0])
+    named = (PurePosixPath(name) for name in file.local_names[1:])
+    others = [name.suffix for name in named if name == best.with_suffix(name.suffix)]
+    kinds = f" (or {', '.join(others)}, as its kind is)" if others else ""
+    where = f"in {weights_dir}" if weights_dir else "in a folder and name that in RAYBENCH_WEIGHTS"
+    return (
+        "Run `raybench fetch FILE` where there is a network, with the same caches, or put the file "
+        f"as {best}{kinds} {where}"
+    )
 
 
 def _in_folder(file: HubFile | UrlFile, folder: Path) -> _Found | None:
@@ -181,8 +188,15 @@ def _look_on_hub(file: HubFile, tell: Tell) -> _Found:
     path, source = hub.find_cached(file), "the Hugging Face cache"
     if path is None:
         hub.refuse_offline()
-        path, source = hub.fetch(file, tell), hub.hub_address(file)
+        path, source = _fetch_from_hub(file, tell), hub.hub_address(file)
     return _Found(path, source, hub.hub_sha256(path))
+
+
+def _fetch_from_hub(file: HubFile, tell: Tell) -> Path:
+    try:
+        return hub.fetch(file, tell)
+    except ResourceError as error:
+        raise ResourceError(f"then asked {hub.hub_address(file)}; {error}") from error
 
 
 def _look_behind_url(file: UrlFile, tell: Tell) -> _Found:
@@ -190,20 +204,29 @@ def _look_behind_url(file: UrlFile, tell: Tell) -> _Found:
     if path.is_file():
         return _Found(path, "torch's hub folder", file.sha256 or recorded_sha256(path) or "")
     hub.refuse_offline()
-    if file.url.startswith(("http://", "https://")):
-        whole = file.sha256 if len(file.sha256) == 64 else None
-        download(file.url, path, sha256=whole, tell=tell)
-    else:
-        copy_from_store(file.url, path, tell)
-    came = file_sha256(path)
-    if not came.startswith(file.sha256):
-        path.unlink()
-        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
-        raise ResourceError(
-            f"what {readable_url(file.url)} sent has SHA-256 {came}, published is {file.sha256}, "
-            "and was thrown away"
-        )
+    find_fault = partial(_find_fault, file.sha256)
+    if not file.url.startswith(("http://", "https://")):
+        copy_from_store(file.url, path, find_fault, tell)
+        return _Found(path, readable_url(file.url), file.sha256)
+    whole = file.sha256 if len(file.sha256) == 64 else None
+    try:
+        download(file.url, path, sha256=whole, find_fault=find_fault, tell=tell)
+    except DownloadError as error:
+        raise ResourceError(f"then {error.tried}") from error
     return _Found(path, readable_url(file.url), file.sha256)
+
+
+def _find_fault(published: str, path: Path) -> str:
+    """An error page sent as if all were well must not become what is checked against.
+
+    Args:
+        published: SHA-256, or the leading digits of it; empty: none is, so it must open.
+        path: of what came.
+    """
+    if published:
+        came = file_sha256(path)
+        return "" if came.startswith(published) else f"has SHA-256 {came}, published is {published}"
+    return weights_fault(path)
 
 
 def _hub_folder() -> Path:
@@ -237,7 +260,7 @@ def _places(file: HubFile | UrlFile, weights_dir: Path | None) -> str:
         return ", ".join([*places, str(_hub_folder() / file.name)])
     if weights_dir is not None:
         places.append(str(weights_dir / hub.repository_folder(file)))
-    return ", ".join([*places, hub.cache_place(file)]) + f"; then asked {_address(file)}"
+    return ", ".join([*places, hub.cache_place(file)])
 
 
 def _address(file: HubFile | UrlFile) -> str:

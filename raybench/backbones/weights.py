@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 _MAX_NAMED = 5
+_HEAD_BYTES = 512
+_SHOWN = 60
+_PAGE = "it is a web page (HTML), such as an error or a login"
+_FOREIGN = (
+    "it holds Python objects besides tensors (a whole model?), which could run code and are never "
+    "loaded, or it is damaged"
+)
+_KINDS = {
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the file itself",
+    b"pk\3\4": _FOREIGN,
+    b"\x80": _FOREIGN,  # a pickle
+}
 
 
 def weights_sha256(spec: BackboneSpec) -> str:
@@ -59,12 +73,35 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: no state dict, or a file that holds more than tensors.
     """
+    try:
+        return _state_dict(path)
+    except _NoWeights as error:
+        raise DataError(
+            f"weights '{path}': {error}; give a state dict saved by torch.save(model.state_dict()) "
+            "or a .safetensors file"
+        ) from error
+
+
+def weights_fault(path: Path) -> str:
+    """Why ``read_weights`` would refuse a file; empty: it would not."""
+    try:
+        _state_dict(path)
+    except _NoWeights as error:
+        return str(error)
+    return ""
+
+
+class _NoWeights(ValueError):
+    """What is wrong with the file, without its path."""
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
     state = _load(path)
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not state or not _all_tensors(state):
-        raise DataError(f"weights '{path}': holds no state dict (names of tensors)")
+        raise _NoWeights("holds no state dict (names of tensors)")
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -122,17 +159,38 @@ def _all_tensors(state: Mapping[Any, Any]) -> bool:
 
 def _load(path: Path) -> Any:
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        if path.suffix.lower() == ".safetensors":
+        if path.suffix.lower() == ".safetensors" or _has_safetensors_header(path):
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a damaged or foreign file raises anything
-        kind = "safetensors" if isinstance(error, SafetensorError) else type(error).__name__
-        first = str(error).strip().partition("\n")[0]
-        raise DataError(
-            f"weights '{path}': cannot be read as plain tensors ({kind}: {first}); give a state "
-            "dict saved by torch.save(model.state_dict()) or a .safetensors file"
+        # torch's own words would advise to switch the protection off.
+        reason = error.strerror if isinstance(error, OSError) else ""
+        raise _NoWeights(
+            f"cannot be read as plain tensors: {reason or _what_it_is(path)}"
         ) from error
+
+
+def _has_safetensors_header(path: Path) -> bool:
+    """Eight bytes of length, then JSON (the format's own page); what comes has other suffixes."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    fits = 8 + int.from_bytes(head[:8], "little") <= path.stat().st_size
+    return head[8:] == b"{" and fits
+
+
+def _what_it_is(path: Path) -> str:
+    """By its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        return "it is empty"
+    for begin, words in _KINDS.items():
+        if head.lstrip().lower().startswith(begin):
+            return words
+    text = " ".join(head.decode(errors="ignore").split())
+    if text.isprintable():
+        return f"it is text, which begins with '{text[:_SHOWN]}'"
+    return "it is damaged, cut short or of another kind"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raybench.datasets.cards import CARDS, DatasetCard, dataset_names, nearest_names
 from raybench.datasets.layout import list_folder
-from raybench.datasets.listing import Listing, class_order, some
+from raybench.datasets.listing import Listing, class_order, plural, some, worded
 from raybench.datasets.sources.names import (
     MEDMNIST,
     MedmnistName,
@@ -57,7 +57,7 @@ def list_images(spec: DatasetSpec) -> Listing:
 
 def check_dataset(spec: DatasetSpec) -> list[str]:
     """Every mistake in words; empty when ``load_task`` can start reading images."""
-    return _inspect(spec)[1]
+    return list_and_check(spec)[1]
 
 
 def count_dataset(spec: DatasetSpec) -> DatasetCounts | None:
@@ -66,7 +66,7 @@ def count_dataset(spec: DatasetSpec) -> DatasetCounts | None:
     None where ``check_dataset`` finds mistakes, and where only a hub, or a package that is not
     installed, could tell.
     """
-    listing, mistakes = _inspect(spec)
+    listing, mistakes = list_and_check(spec)
     if mistakes:
         return None
     if spec.source is not None:
@@ -79,7 +79,8 @@ def count_dataset(spec: DatasetSpec) -> DatasetCounts | None:
     return _counts({key: list(c.values()) for key, c in labels.items()}, spec, spec.domain)
 
 
-def _inspect(spec: DatasetSpec) -> tuple[Listing, list[str]]:
+def list_and_check(spec: DatasetSpec) -> tuple[Listing, list[str]]:
+    """The user's own images as far as they can be used, and every mistake in words."""
     if spec.source is not None:
         mistakes = source_mistakes(spec)
         if spec.source.startswith(MEDMNIST):
@@ -108,7 +109,7 @@ def _name_mistakes(spec: DatasetSpec) -> list[str]:
             f"unknown data set '{spec.name}'{meant} For images of your own give `path:` as well"
         ]
     given = [key for key in ("columns", "root", "group_by") if getattr(spec, key) is not None]
-    mistakes = [f"{some(given)} need a `path:`"] if given else []
+    mistakes = [worded(given, "{} needs a `path:`", "{} need a `path:`")] if given else []
     return mistakes + _split_conflict(spec, set(CARDS[spec.name].images) - {"all"})
 
 
@@ -139,10 +140,10 @@ def _small_classes(spec: DatasetSpec, listing: Listing) -> list[str]:
     for image in listing.images:
         if image.split in (None, "train"):
             units.setdefault(image.label, set()).add(image.group or image.id)
-    kind = "groups" if any(image.group for image in listing.images) else "images"
+    kind = "group" if any(image.group for image in listing.images) else "image"
     return [
-        f"{spec.path}: class '{name}' has {len(units[name])} {kind}, but {need} are needed so that "
-        "every split can hold one"
+        f"{spec.path}: class '{name}' has {plural(len(units[name]), kind)}, but {need} are needed "
+        "so that every split can hold one"
         for name in class_order(units)
         if len(units[name]) < need
     ]

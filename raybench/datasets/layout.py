@@ -19,10 +19,17 @@ from raybench.datasets.listing import (
     group_images,
     is_hidden,
     is_image,
+    plural,
     some,
     split_mistakes,
+    worded,
 )
 from raybench.datasets.walk import Walk, walk_images
+
+_LOOSE = (
+    "image {} stands outside any class folder; move it into one, or remove it",
+    "images {} stand outside any class folder; move them into one, or remove them",
+)
 
 
 def list_folder(root: Path, group_by: str | None = None) -> Listing:
@@ -75,16 +82,20 @@ def _split_folders(root: Path, mistakes: list[str]) -> list[tuple[Split | None, 
         return [(None, root)]
     others = [f.name for f in folders if f not in named]
     if others:
+        looks = worded([f.name for f in named], "{} looks like a split", "{} look like splits")
+        stands = worded(others, "{} stands", "{} stand")
+        them = "it" if len(named) == 1 else "them"
         mistakes.append(
-            f"{root}: {some(f.name for f in named)} look like splits, but {some(others)} stand "
-            "beside them; give either split folders or class folders"
+            f"{root}: {looks}, but {stands} beside {them}; give either split folders or class "
+            "folders"
         )
         return []
     splits = [(SPLIT_NAMES[f.name.lower()], f) for f in named]
     for split, count in Counter(split for split, _ in splits).items():
         if count > 1:
             twins = [f.name for other, f in splits if other == split]
-            mistakes.append(f"{root}: {some(twins)} both mean {split}; keep one")
+            all_of_them = "both" if count == 2 else "all"
+            mistakes.append(f"{root}: {some(twins)} {all_of_them} mean {split}; keep one")
     return list(splits)
 
 
@@ -93,14 +104,12 @@ def _add_classes(listing: Listing, root: Path, folder: Path, split: Split | None
     classes = _subfolders(folder)
     if not classes:
         loose = sum(is_image(path.name) for path in folder.iterdir())
-        seen = f"{loose} images but no class folders" if loose else "no images"
+        seen = f"{plural(loose, 'image')} but no class folders" if loose else "no images"
         listing.mistakes.append(f"{folder}: holds {seen}; give one folder per class")
-    loose_names = [p.name for p in folder.iterdir() if p.is_file() and is_image(p.name)]
+    loose_names = sorted(p.name for p in folder.iterdir() if p.is_file() and is_image(p.name))
     if classes and loose_names:
-        listing.mistakes.append(
-            f"{folder}: images {some(sorted(loose_names))} stand outside any class folder; "
-            "move them into one, or remove them"
-        )
+        words = worded(loose_names, *_LOOSE)
+        listing.mistakes.append(f"{folder}: {words}")
     found = Walk()
     for class_folder in classes:
         walk = walk_images(class_folder, root)
@@ -108,7 +117,7 @@ def _add_classes(listing: Listing, root: Path, folder: Path, split: Split | None
         if not walk.images and not walk.mistakes():
             listing.mistakes.append(_empty_class(class_folder, walk.others))
         listing.images += [
-            ListedImage(image, str(root / PurePosixPath(image)), class_folder.name, split)
+            ListedImage(image, os.path.join(root, image)  # noqa: PTH118, class_folder.name, split)
             for image in walk.images
         ]
     listing.mistakes += [f"{root}: {mistake}" for mistake in found.mistakes()]
@@ -116,5 +125,6 @@ def _add_classes(listing: Listing, root: Path, folder: Path, split: Split | None
 
 def _empty_class(folder: Path, others: list[str]) -> str:
     suffixes = sorted({PurePosixPath(name).suffix or "none" for name in others})
-    hint = f" ({len(others)} files of other kinds: {some(suffixes)})" if others else ""
+    kinds = plural(len(others), "file of another kind", "files of other kinds")
+    hint = f" ({kinds}: {some(suffixes)})" if others else ""
     return f"{folder}: class folder '{folder.name}' holds no images{hint}; fill or remove it"

@@ -56,6 +56,16 @@ def some(names: Iterable[str]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 image``, ``2,000 images``; ``many`` where an s is not enough."""
+    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
+def worded(names: Sequence[str], one: str, many: str) -> str:
+    """``one`` about a single name, else ``many``, with the names in place of ``{}``."""
+    return (one if len(names) == 1 else many).format(some(names))
+
+
 def printable(name: str) -> str:
     """``name`` on one line, fit for any terminal: newlines and bytes outside UTF-8 as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
@@ -102,7 +112,10 @@ def group_images(images: Sequence[ListedImage], pattern: str) -> Listing:
     if missed:
         return Listing(
             list(images),
-            [f"group_by '{pattern}' matches no part of {len(missed)} paths: {some(missed)}"],
+            [
+                f"group_by '{pattern}' matches no part of {plural(len(missed), 'path')}: "
+                f"{some(missed)}"
+            ],
         )
     return Listing(
         [
@@ -128,11 +141,14 @@ def split_mistakes(images: Sequence[ListedImage]) -> list[str]:
         for split in ("val", "test"):
             extra = {image.label for image in images if image.split == split} - trained
             if extra:
-                mistakes.append(
-                    f"class {some(sorted(extra))} stands in {split} but not in train; "
-                    "move some of its images to train, or remove it"
-                )
+                mistakes.append(_untrained(sorted(extra), split))
     return mistakes + _straddling(images)
+
+
+def _untrained(classes: Sequence[str], split: str) -> str:
+    one = "class {} stands in % but not in train; move some of its images to train, or remove it"
+    many = "classes {} stand in % but not in train; move some of their images to train, or remove "
+    return worded(classes, one.replace("%", split), many.replace("%", split) + "them")
 
 
 def _missing_split(splits: set[Split | None]) -> list[str]:
@@ -158,4 +174,10 @@ def _straddling(images: Sequence[ListedImage]) -> list[str]:
     torn = sorted(group for group, splits in places.items() if len(splits) > 1)
     if not torn:
         return []
-    return [f"group {some(torn)} stands in more than one split; keep each group in one"]
+    return [
+        worded(
+            torn,
+            "group {} stands in more than one split; keep it in one",
+            "groups {} stand in more than one split; keep each of them in one",
+        )
+    ]

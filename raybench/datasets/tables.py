@@ -16,12 +16,15 @@ from pathlib import Path
 from raybench.datasets.cards import Split
 from raybench.datasets.listing import (
     IMAGE_SUFFIXES,
+    MAX_NAMED,
     SPLIT_NAMES,
     ListedImage,
     Listing,
     group_images,
+    plural,
     some,
     split_mistakes,
+    worded,
 )
 from raybench.spec import ColumnsSpec
 
@@ -48,9 +51,10 @@ def list_table(
     wanted = [columns.path, columns.label, columns.group, columns.split]
     missing = [name for name in wanted if name is not None and name not in data]
     if missing:
+        words = worded(missing, "has no column {}", "has no columns {}")
         return Listing(
             mistakes=[
-                f"{table}: has no column {some(missing)}; it has {some(sorted(data))}. "
+                f"{table}: {words}; it has {some(sorted(data))}. "
                 "Say under `columns:` which holds path, label, group and split"
             ]
         )
@@ -86,11 +90,21 @@ def _columns_of_rows(rows: list[list[str]]) -> tuple[Columns, str]:
     header = rows[0]
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
-        return {}, f"names column {some(repeated)} twice"
-    ragged = [str(i) for i, row in enumerate(rows[1:], 2) if len(row) != len(header)]
+        return {}, worded(repeated, "names column {} twice", "names columns {} twice")
+    ragged = [i for i, row in enumerate(rows[1:], 2) if len(row) != len(header)]
     if ragged:
-        return {}, f"row {some(ragged)} has not the {len(header)} fields that the header names"
+        verb = "has" if len(ragged) == 1 else "have"
+        fields = plural(len(header), "field")
+        return {}, f"{_rows(ragged)} {verb} not the {fields} that the header names"
     return {name: [row[i] for row in rows[1:]] for i, name in enumerate(header)}, ""
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    """``row 3``; ``rows 3, 4, 7``; long lists cut, as ``some`` does."""
+    shown = ", ".join(str(number) for number in numbers[:MAX_NAMED])
+    rest = len(numbers) - MAX_NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"row{'s' * (len(numbers) > 1)} {shown}{more}"
 
 
 def _text(value: object) -> str:
@@ -103,6 +117,7 @@ def _text(value: object) -> str:
 
 
 def _list_rows(data: Columns, columns: ColumnsSpec, root: Path) -> Listing:
+    """The rows that can be used, and what is wrong with the others."""
     paths = [_text(value) for value in data[columns.path]]
     if not paths:
         return Listing(mistakes=["holds no rows below its header"])
@@ -114,31 +129,30 @@ def _list_rows(data: Columns, columns: ColumnsSpec, root: Path) -> Listing:
         mistakes += _empty_rows(groups, columns.group)
     files, path_errors = _files(paths, columns.path, root)
     mistakes += split_errors + path_errors
-    if mistakes:
-        return Listing(mistakes=mistakes)
     images = [
         ListedImage(name, str(root / name), label, split, group)
         for name, label, split, group in zip(files, labels, splits, groups, strict=True)
+        if name is not None and label and group != ""
     ]
-    return Listing(sorted(images, key=lambda image: image.id))
+    return Listing(sorted(images, key=lambda image: image.id), mistakes)
 
 
 def _empty_rows(values: Sequence[str | None], column: str) -> list[str]:
-    rows = [str(row) for row, value in enumerate(values, 2) if not value]
-    return [f"column '{column}' is empty in row {some(rows)}"] if rows else []
+    rows = [row for row, value in enumerate(values, 2) if not value]
+    return [f"column '{column}' is empty in {_rows(rows)}"] if rows else []
 
 
 def _labels(values: Sequence[object], column: str) -> tuple[list[str], list[str]]:
-    """Labels as text; several labels in one cell are refused, since each image has one class."""
+    """Labels as text, and mistakes; several in one cell are refused: each image has one class."""
     several = [
-        str(row)
+        row
         for row, value in enumerate(values, 2)
         if (not isinstance(value, str) and hasattr(value, "__len__"))
         or (isinstance(value, str) and any(mark in value for mark in _MULTI_LABEL_MARKS))
     ]
     if several:
-        return [], [
-            f"column '{column}' holds several labels in row {some(several)}: multi-label data is "
+        return [""] * len(values), [
+            f"column '{column}' holds several labels in {_rows(several)}: multi-label data is "
             "not supported; give each image one class"
         ]
     labels = [_text(value) for value in values]
@@ -150,35 +164,51 @@ def _splits(values: Sequence[object] | None, rows: int) -> tuple[list[Split | No
         return [None] * rows, []
     texts = [_text(value) for value in values]
     unknown = sorted({text for text in texts if text.lower() not in SPLIT_NAMES})
-    if unknown:
-        return [], [f"split {some(unknown)} is not train, val or test"]
-    return [SPLIT_NAMES[text.lower()] for text in texts], []
+    words = worded(
+        unknown, "split {} is not train, val or test", "splits {} are not train, val or test"
+    )
+    return [SPLIT_NAMES.get(text.lower()) for text in texts], [words] if unknown else []
 
 
-def _files(paths: list[str], column: str, root: Path) -> tuple[list[str], list[str]]:
-    """Paths relative to ``root`` (completed by a suffix where they lack one), and mistakes."""
-    mistakes = _empty_rows(paths, column)
+def _files(paths: list[str], column: str, root: Path) -> tuple[list[str | None], list[str]]:
+    """Per row the path relative to ``root``, completed by a suffix where it lacks one; mistakes.
+
+    None where there is no file to be used, and from an image's second row on.
+    """
     real_root = os.path.realpath(root)
-    files, missing, outside = [], [], []
-    for name in filter(None, paths):
-        if "\0" in name:
-            missing.append(name)
-            continue
-        file = _completed(root, name)
-        real = os.path.realpath(root / file)
-        if os.path.commonpath([real, real_root]) != real_root:
+    files: list[str | None] = []
+    missing, outside, counts = [], [], Counter[str]()
+    for name in paths:
+        file = None if "\0" in name else _completed(root, name)
+        real = real_root if file is None else os.path.realpath(root / file)
+        if name and os.path.commonpath([real, real_root]) != real_root:
             outside.append(name)
-        elif not _is_file(real):
+        elif name and not _is_file(real):
             missing.append(name)
-        files.append(Path(os.path.relpath(root / file, root)).as_posix())
-    twice = sorted(name for name, count in Counter(files).items() if count > 1)
+        elif name and file is not None:
+            known = Path(os.path.relpath(root / file, root)).as_posix()
+            counts[known] += 1
+            files.append(known if counts[known] == 1 else None)
+            continue
+        files.append(None)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    return files, _empty_rows(paths, column) + _file_mistakes(missing, outside, twice, root)
+
+
+def _file_mistakes(
+    missing: list[str], outside: list[str], twice: list[str], root: Path
+) -> list[str]:
+    mistakes = []
     if missing:
-        mistakes.append(f"{len(missing)} images are not in {root}: {some(missing)}")
+        images = plural(len(missing), "image is", "images are")
+        mistakes.append(f"{images} not in {root}: {some(missing)}")
     if outside:
-        mistakes.append(f"paths {some(outside)} lead out of {root}; give `root:` or copy them in")
+        path = worded(outside, "path {} leads", "paths {} lead")
+        them = "it" if len(outside) == 1 else "them"
+        mistakes.append(f"{path} out of {root}; give `root:` or copy {them} in")
     if twice:
-        mistakes.append(f"images {some(twice)} stand in more than one row")
-    return files, mistakes
+        mistakes.append(worded(twice, "image {} stands", "images {} stand") + " in more than one row")
+    return mistakes
 
 
 def _is_file(path: str | Path) -> bool:

@@ -9,7 +9,29 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from raybench.datasets.listing import is_hidden, is_image, is_text, is_unread_picture, some
+from raybench.datasets.listing import is_hidden, is_image, is_text, is_unread_picture, worded
+
+# What is said of one name, and of several.
+_REFUSED = (
+    "link {} is broken or leads out of the folder; copy the file in",
+    "links {} are broken or lead out of the folder; copy the files in",
+)
+_ODD = (
+    "{} is no file but a pipe or device; remove it",
+    "{} are no files but pipes or devices; remove them",
+)
+_LOCKED = (
+    "folder {} may not be read; check its permissions",
+    "folders {} may not be read; check their permissions",
+)
+_MISNAMED = (
+    "file name {} is not UTF-8; rename it",
+    "file names {} are not UTF-8; rename them",
+)
+_UNREAD = (
+    "picture {} is of a kind that is not read; convert it to PNG or JPEG",
+    "pictures {} are of a kind that is not read; convert them to PNG or JPEG",
+)
 
 
 @dataclass(slots=True)
@@ -38,13 +60,13 @@ class Walk:
         """What keeps these files from being used, one sentence per kind."""
         unread = [name for name in self.others if is_unread_picture(name)]
         kinds = (
-            (self.refused, "links {} are broken or lead out of the folder; copy the files in"),
-            (self.odd, "{} are no files but pipes or devices; remove them"),
-            (self.locked, "folders {} may not be read; check their permissions"),
-            (self.misnamed, "file names {} are not UTF-8; rename them"),
-            (unread, "pictures {} are of a kind that is not read; convert them to PNG or JPEG"),
+            (self.refused, *_REFUSED),
+            (self.odd, *_ODD),
+            (self.locked, *_LOCKED),
+            (self.misnamed, *_MISNAMED),
+            (unread, *_UNREAD),
         )
-        return [text.format(some(names)) for names, text in kinds if names]
+        return [worded(names, one, many) for names, one, many in kinds if names]
 
 
 def walk_images(folder: Path, root: Path) -> Walk:
@@ -98,4 +120,5 @@ def _stays_inside(path: str, real_root: str) -> bool:
 
 
 def _relative(path: str, root: Path) -> str:
-    return Path(path).relative_to(root).as_posix()
+    # A string: pathlib takes as long to say so for a picture as SHA-256 to read it.
+    return path.removeprefix(os.path.join(root, ""))  # noqa: PTH118

@@ -282,7 +282,3 @@ def _definition(pair: Pair) -> dict[str, Any]:
         "folds": pair.folds,
         "final_configs": list(pair.final_configs),
     }
-
-
-def skipped_end(reason: str) -> EndRecord:
-    return EndRecord(state="failed", finished_at=time.time(), failure="pair_failed", reason=reason)

@@ -45,13 +45,13 @@ class _Problems:
         if isinstance(error, UserInputError):
             self.mistakes += error.mistakes
         else:
-            self.missing.append(str(error))
+            self.missing += error.sentences
 
     def raise_all(self) -> None:
         if self.mistakes:
             raise DataError([*self.mistakes, *self.missing])
         if self.missing:
-            raise ResourceError("\n".join(self.missing))
+            raise ResourceError(self.missing)
 
 
 def check_everything(

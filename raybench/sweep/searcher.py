@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from raybench.plan import Pair, Plan
-from raybench.records import EndRecord, EpochRecord, FailureClass, Record, SweepSnapshot, TrialRow
+from raybench.records import EndRecord, FailureClass, Record, SweepSnapshot, TrialRow
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity, Finished
 from raybench.sweep.board import PairBoard, PairProgress, Shape, failure_text
-from raybench.sweep.ledger import Ledger, TrialKey, skipped_end
+from raybench.sweep.ends import failed_end, pruned_end, skipped_end
+from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.progress import TERMINAL, FinalRun
 
 logger = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ class SweepSearcher:
         with self._lock:
             board = self.boards[key[0]]
             if key in board.active:
-                self._on_failure(board, key, self._failed(board, key, "infrastructure", reason))
+                self._on_failure(board, key, failed_end("infrastructure", reason))
 
     def _goes_on(self, board: PairBoard, key: TrialKey) -> bool:
         self._watch_clock()
@@ -308,25 +308,9 @@ class SweepSearcher:
         return self._pruned(board, key, "budget" if key[1] == "search" else "superseded")
 
     def _pruned(self, board: PairBoard, key: TrialKey, reason: str) -> EndRecord:
-        """The end of a trial that the driver stops: its best epoch, its weights collected."""
-        row, metric = board.row(key), self._plan.spec.search.metric
-        value = row.best_value(metric)
-        best = next((r for r in row.epochs if r.metrics.get(metric) == value), None)
-        weights = self._collect(key)
-        return EndRecord(
-            state="pruned",
-            finished_at=time.time(),
-            reason=reason,
-            best_epoch=None if best is None else best.epoch,
-            best={} if best is None else _validation(best),
-            weights_path=None if weights is None else weights[0],
-            weights_sha256=None if weights is None else weights[1],
-        )
-
-    def _failed(
-        self, board: PairBoard, key: TrialKey, failure: FailureClass, reason: str
-    ) -> EndRecord:
-        return EndRecord("failed", time.time(), failure=failure, reason=reason)
+        """The end of a trial that the driver stops, its weights collected."""
+        metric = self._plan.spec.search.metric
+        return pruned_end(board.row(key), metric, reason, self._collect(key))
 
     # -- time --------------------------------------------------------------------------------
 
@@ -378,7 +362,3 @@ class SweepSearcher:
     def progress(self) -> list[PairProgress]:
         with self._lock:
             return [board.progress(self.deadline) for board in self.boards.values()]
-
-
-def _validation(record: EpochRecord) -> dict[str, float]:
-    return {name: value for name, value in record.metrics.items() if name.startswith("val/")}

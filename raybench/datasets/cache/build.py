@@ -39,17 +39,6 @@ _WINDOW = 64  # groups in work or waiting to be written
 _GROUP = 8  # images per task: handing over one costs as much as decoding a small one
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One picture as it is stored, and facts of its file; ``problem`` instead, where it failed."""
-
-    pixels: NDArray[np.uint8]
-    sha256: str = ""
-    phash: int = 0
-    size: tuple[int, int] = (0, 0)
-    problem: str = ""
-
-
 class Builder:
     """Builds one set.
 
@@ -114,46 +103,19 @@ class Builder:
             return None
         return folder
 
-    def _write(self, aside: Path, pool: ThreadPoolExecutor) -> str:
-        """Decode; ordinary writes, since a full disk kills a process that writes a map."""
-
-        def decode(sample: Sample) -> Decoded:
-            return _decode_one(sample, self.image_size, self.crop)
-
-        decoded = self._progress(_in_groups(pool, decode, self.source.samples), "decoded")
+    def _write(self, aside: Path, pool: ThreadPoolExecutor) -> tuple[str, list[int]]:
+        """Decode; the digest, and the state of the file of pixels."""
+        decode = functools.partial(decode_group, image_size=self.image_size, crop=self.crop)
+        decoded = self._progress(in_groups(pool, decode, self.source.samples), "decoded")
+        groups: list[Group] = []
+        # Ordinary writes, since a full disk kills a process that writes a map.
         with (aside / PIXELS).open("wb") as file:
-            checksum, facts, shapes = 0, [], []
-            for item in _all_good(decoded):
-                content = item.pixels.data
-                file.write(content)
-                checksum = zlib.crc32(content, checksum)
-                shapes.append(item.pixels.shape[:2])
-                facts.append(item)
+            for group in _all_good(decoded):
+                file.write(group.pixels)
+                groups.append(dataclasses.replace(group, pixels=b""))
+                ...
             flush(file)
-            pixels = {"bytes": file.tell(), "crc32": checksum}
-        hashes = [item.sha256 for item in facts]
-        digest = self._digest(hashes)
-        samples = self.source.samples
-        arrays: dict[str, NDArray[Any]] = {
-            "labels": np.array([sample.label for sample in samples], dtype=np.int64),
-            "sizes": np.array([item.size for item in facts], dtype=np.int32),
-            "shapes": np.array(shapes, dtype=np.int32),
-            "phash": np.array([item.phash for item in facts], dtype=np.uint64),
-        }
-        meta = {
-            "digest": digest,
-            "name": self.name,
-            "image_size": self.image_size,
-            "crop": self.crop,
-            "classes": self.source.classes,
-            "ids": [sample.id for sample in samples],
-            "splits": [sample.split for sample in samples],
-            "groups": [sample.group for sample in samples],
-            "sha256": hashes,
-        }
-        write_rest(aside, arrays, meta, pixels)
-        return digest
-
+            state = file_state(file)
     def _digest(self, hashes: Sequence[str]) -> str:
         """SHA-256 over what decides the pixels, labels and splits; not over places or times."""
         rows = [
@@ -173,64 +135,19 @@ class Builder:
             yield item
 
 
-def _cores() -> int:
-    """That this process may run on, where the system tells."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _in_groups(
-    pool: ThreadPoolExecutor, work: Callable[[Sample], Decoded], samples: Sequence[Sample]
-) -> Iterator[Decoded]:
-    """Results in order; a window bounds what waits to be written."""
-    groups = (samples[i : i + _GROUP] for i in range(0, len(samples), _GROUP))
-    window: deque[Future[list[Decoded]]] = deque()
-
-    def submit(count: int) -> None:
-        for group in itertools.islice(groups, count):
-            window.append(pool.submit(lambda samples: [work(s) for s in samples], group))
-
-    submit(_WINDOW)
-    while window:
-        yield from window.popleft().result()
-        submit(1)
-
-
-def _all_good(items: Iterable[Decoded]) -> Iterator[Decoded]:
-    """Every item while none has failed.
+def _all_good(groups: Iterable[Group]) -> Iterator[Group]:
+    """Every group while none has failed.
 
     Raises:
-        DataError: after the last one, what was wrong with each that has.
+        DataError: after the last one, what was wrong with each picture that has.
     """
     mistakes: list[str] = []
-    for item in items:
-        if item.problem:
-            mistakes.append(item.problem)
-        elif not mistakes:
-            yield item
+    for group in groups:
+        mistakes += group.problems
+        if not mistakes:
+            yield group
     if mistakes:
         raise DataError(sorted(mistakes))
-
-
-_NOTHING = np.empty((0, 0, 3), dtype=np.uint8)
-
-
-def _hash_one(sample: Sample) -> Decoded:
-    try:
-        return Decoded(_NOTHING, content_sha256(sample.read()))
-    except OSError as error:
-        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error.strerror or error}")
-
-
-def _decode_one(sample: Sample, image_size: int, crop: Crop) -> Decoded:
-    try:
-        content = sample.read()
-        image = open_rgb(content)
-        pixels = np.ascontiguousarray(fit_rgb(image, image_size, crop))
-        return Decoded(pixels, content_sha256(content), perceptual_hash(image), image.size)
-    except OSError as error:
-        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error.strerror or error}")
-    except ValueError as error:
-        return Decoded(_NOTHING, problem=f"image '{sample.id}': {error}")
 
 
 def _put(aside: Path, folder: Path, marks: Path) -> None:

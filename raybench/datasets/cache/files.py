@@ -1,15 +1,18 @@
 """One decoded data set on disk: how it is written, verified and read.
 
     pixels.bin    uint8 RGB, picture after picture, mapped by all who use it
-    arrays.npz    labels (N,) int64; sizes, shapes (N, 2) int32; phash (N,) uint64
-    meta.json     ids, classes, splits, groups, hashes, digest; bytes and CRC-32 of pixels.bin
+    arrays.npz    labels (N,) int64; sizes, shapes (N, 2) int32; phash (N,) uint64; blocks
+                  (B, 2) int64: length and CRC-32 of each piece of pixels.bin, in order
+    meta.json     ids, classes, splits, groups, hashes, digest
     SHA256SUMS    of arrays.npz and meta.json, as sha256sum -c reads it
     in_use        locked (shared) by every process that has the set open; its time is the last use
 
 Every opening checks SHA256SUMS, which covers all but the pixels, and the size of pixels.bin. The
 pixels are read and checked against their CRC-32 once per boot of a machine, and whenever the file's
 times or size have changed since: that finds what a crash, a copy or a failing disk has done to the
-file, but not what a disk does to it between two checks.
+file, but not what a disk does to it between two checks. Building counts as the check of this boot:
+read right after being written, pixels come from memory, which says nothing of the disk. So a disk
+that garbles them on the way is found after the next boot, or by a machine that shares the cache.
 """
 
 from __future__ import annotations
@@ -32,9 +35,8 @@ from numpy.typing import NDArray
 from raybench.datasets.cache.frames import Images, make_frames
 from raybench.datasets.cards import Split
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PIXELS, ARRAYS, META, SUMS, IN_USE = "pixels.bin", "arrays.npz", "meta.json", "SHA256SUMS", "in_use"
-_BLOCK = 1 << 22
 _BOOTS_KEPT = 64
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -114,7 +116,7 @@ def read_set(folder: Path, marks: Path) -> CachedImages:
             raise DamagedError(f"of format {meta['format']}, not {FORMAT_VERSION}")
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        _check_pixels(folder, meta["pixels"], marks / f"{folder.name}.verified")
+        _check_pixels(folder, arrays["blocks"], marks)
         return CachedImages(
             images=_map_pixels(folder / PIXELS, arrays["shapes"], meta),
             labels=arrays["labels"],
@@ -150,24 +152,37 @@ def _check_sums(folder: Path) -> None:
                 raise DamagedError(f"{name} is not what was written")
 
 
-def _check_pixels(folder: Path, expected: dict[str, int], mark: Path) -> None:
-    stat = (folder / PIXELS).stat()
-    if stat.st_size != expected["bytes"]:
-        raise DamagedError(f"{PIXELS} has {stat.st_size} bytes, not {expected['bytes']}")
-    facts = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    boot, verified = boot_id(), _read_mark(mark)
-    if boot and verified.get(boot) == facts:
-        return
-    checksum = 0
+def _check_pixels(folder: Path, blocks: NDArray[np.int64], marks: Path) -> None:
     with (folder / PIXELS).open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    if checksum != expected["crc32"]:
-        raise DamagedError(f"{PIXELS} is not what was written")
+        state = file_state(file)
+        expected = int(blocks[:, 0].sum())
+        if state[1] != expected:
+            raise DamagedError(f"{PIXELS} has {state[1]} bytes, not {expected}")
+        if _read_mark(_mark(folder, marks)).get(boot_id()) == state:
+            return
+        for length, checksum in blocks.tolist():
+            if zlib.crc32(file.read(length)) != checksum:
+                raise DamagedError(f"{PIXELS} is not what was written")
+    note_verified(folder, state, marks)
+
+
+def file_state(file: IO[Any]) -> list[int]:
+    """What changes whenever the file does: inode, size, times."""
+    stat = os.fstat(file.fileno())
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def note_verified(folder: Path, state: list[int], marks: Path) -> None:
+    """The pixels are known to be sound as long as their file has this state, during this boot."""
+    boot, mark = boot_id(), _mark(folder, marks)
     if boot:
-        kept = list((verified | {boot: facts}).items())[-_BOOTS_KEPT:]
+        kept = list((_read_mark(mark) | {boot: state}).items())[-_BOOTS_KEPT:]
         with contextlib.suppress(OSError):  # without the note the next opening reads them again
             write_flushed(mark, json.dumps(dict(kept)).encode())
+
+
+def _mark(folder: Path, marks: Path) -> Path:
+    return marks / f"{folder.name}.verified"
 
 
 def _read_mark(mark: Path) -> dict[str, list[int]]:
@@ -193,14 +208,12 @@ def _map_pixels(path: Path, shapes: NDArray[np.int32], meta: dict[str, Any]) -> 
     return pixels.reshape(-1, *shapes[0].tolist(), 3)
 
 
-def write_rest(
-    aside: Path, arrays: dict[str, Any], meta: dict[str, Any], pixels: dict[str, int]
-) -> None:
+def write_rest(aside: Path, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
     """Everything beside the pixels, which are there already."""
     with (aside / ARRAYS).open("wb") as file:
         np.savez(file, **arrays)
         flush(file)
-    text = json.dumps({"format": FORMAT_VERSION, **meta, "pixels": pixels})
+    text = json.dumps({"format": FORMAT_VERSION, **meta})
     write_flushed(aside / META, text.encode())
     sums = [
         f"{hashlib.sha256((aside / name).read_bytes()).hexdigest()}  {name}\n"

@@ -97,7 +97,8 @@ def source_mistakes(spec: DatasetSpec) -> list[str]:
     keys = ["root", "group_by", *(["columns"] if isinstance(name, MedmnistName) else [])]
     given = [key for key in keys if getattr(spec, key) is not None]
     if given:
-        mistakes.append(f"{some(given)} need a `path:`, which a `source:` has not")
+        verb = "needs" if len(given) == 1 else "need"
+        mistakes.append(f"{some(given)} {verb} a `path:`, which a `source:` has not")
     if isinstance(name, HubName) and spec.columns and spec.columns.split:
         mistakes.append("columns.split: the splits of a hub data set are those it is published in")
     return mistakes

@@ -6,13 +6,10 @@ sums that torchvision publishes.
 
 from __future__ import annotations
 
-import contextlib
 import lzma
 import os
 import re
 import tarfile
-import threading
-import urllib.error
 import warnings
 import zipfile
 import zlib
@@ -27,7 +24,7 @@ from numpy.typing import NDArray
 
 from raybench.datasets.cards.card import DatasetCard, Split, TorchvisionSource
 from raybench.datasets.sources.samples import Content, Sample, Source
-from raybench.download import download, recorded_sha256
+from raybench.datasets.sources.torchvision_downloads import Failures, downloads_by, in_words
 from raybench.errors import ResourceError
 
 Tell = Callable[[str], None]
@@ -51,7 +48,6 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
 }
 _SIGN = re.compile(r"/GTSRB/Training/(\d+)/(\d+)_\d+\.ppm$")
 _DAMAGED = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-_one_at_a_time = threading.Lock()  # torchvision's download function is replaced while it works
 
 
 def open_torchvision(card: DatasetCard, download_dir: Path, tell: Tell) -> Source:
@@ -86,46 +82,21 @@ def _construct(
         arguments["loader"] = os.fspath
     if not source.by_hand:
         arguments["download"] = True
+    failures: Failures = {}
     try:
         download_dir.mkdir(parents=True, exist_ok=True)
-        with _downloads_by(tell), warnings.catch_warnings():
+        with downloads_by(tell, failures), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchvision unpickles CIFAR with NumPy's old names
             constructor: Any = getattr(datasets, source.class_name)
             return constructor(str(download_dir), **arguments)
     except (OSError, RuntimeError, ValueError, ImportError, *_DAMAGED) as error:
-        how = source.by_hand or f"put the archive from {card.source} there unchanged"
+        tried, by_hand = in_words(failures)
+        how = source.by_hand or by_hand or f"put the archive from {card.source} there unchanged"
         raise ResourceError(
-            f"data set '{card.name}' is not in {download_dir} and cannot be downloaded ({error}). "
-            f"By hand: {how}; or give your own copy as class folders with `path:`"
+            f"data set '{card.name}' is not in {download_dir} and cannot be downloaded "
+            f"({tried or error}). By hand: {how}; or give your own copy as class folders with "
+            "`path:`"
         ) from error
-
-
-@contextlib.contextmanager
-def _downloads_by(tell: Tell) -> Iterator[None]:
-    """Let torchvision fetch files through ``raybench.download``; it still checks their MD5."""
-    from torchvision.datasets import utils
-
-    def fetch(url: str, filename: str | Path, *_: object, **__: object) -> None:
-        target = Path(filename)
-        if target.exists():  # torchvision found it damaged, or it would not ask
-            target.unlink()
-            if recorded_sha256(target) is not None:
-                target.with_name(f"{target.name}.sha256").unlink()
-        try:
-            download(url, target, tell=tell)
-        except ResourceError as error:  # what torchvision catches to try its next mirror
-            raise urllib.error.URLError(str(error)) from error
-
-    def as_given(url: str, *_: object, **__: object) -> str:
-        return url  # redirects are followed by ``download``, with a time limit
-
-    with _one_at_a_time:
-        kept = {name: getattr(utils, name) for name in ("_urlretrieve", "_get_redirect_url")}
-        vars(utils).update(_urlretrieve=fetch, _get_redirect_url=as_given)
-        try:
-            yield
-        finally:
-            vars(utils).update(kept)
 
 
 def _samples(

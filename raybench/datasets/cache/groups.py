@@ -1,0 +1,120 @@
+"""Pictures decoded group by group in threads: what a builder writes, in order.
+
+Pillow, zlib, hashlib and file systems work without the interpreter's lock, but every handing over
+waits for it. So a group is one task, one piece of memory, one checksum and one write.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import sys
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raybench.datasets.audit.perceptual import grey_thumbnail, perceptual_hashes
+from raybench.datasets.cache.fit import Crop, fit_rgb
+from raybench.datasets.decode import open_rgb
+from raybench.datasets.sources.samples import Sample, content_sha256
+
+GROUP = 16
+_WINDOW = 8  # groups per core, in work or waiting to be written
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some pictures as they are stored, and facts of their files.
+
+    Attributes:
+        problems: what is wrong with each that failed; the rest is whole only where there are none.
+        pixels: one picture after another. crc32: of ``pixels``.
+        sha256: of each file. phash: (n,) uint64.
+        sizes: width and height before resizing. shapes: height and width as stored.
+    """
+
+    problems: list[str]
+    sha256: list[str]
+    pixels: bytes = b""
+    crc32: int = 0
+    phash: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)  # noqa: RUF009 - never written to
+    sizes: tuple[tuple[int, int], ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+
+def cores() -> int:
+    """That this process may run on, where the system tells."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def in_groups(
+    pool: ThreadPoolExecutor, work: Callable[[Sequence[Sample]], Group], samples: Sequence[Sample]
+) -> Iterator[Group]:
+    """Results in order; a window bounds what waits to be written."""
+    groups = (samples[i : i + GROUP] for i in range(0, len(samples), GROUP))
+    window: deque[Future[Group]] = deque()
+
+    def submit(count: int) -> None:
+        window.extend(pool.submit(work, group) for group in itertools.islice(groups, count))
+
+    submit(_WINDOW * cores())
+    while window:
+        yield window.popleft().result()
+        submit(1)
+
+
+def hash_group(samples: Sequence[Sample]) -> Group:
+    """Only ``sha256``; nothing is decoded."""
+    hashes, problems = _each(lambda sample: content_sha256(sample.read()), samples)
+    return Group(problems, hashes)
+
+
+def decode_group(samples: Sequence[Sample], image_size: int, crop: Crop) -> Group:
+    """All of it; see ``fit`` for the pixels."""
+    decode = functools.partial(_decode, image_size=image_size, crop=crop)
+    decoded, problems = _each(decode, samples)
+    if problems:
+        return Group(problems, [])
+    pictures, hashes, thumbnails, sizes = zip(*decoded, strict=True)
+    pixels = b"".join(pictures)
+    return Group(
+        problems,
+        list(hashes),
+        pixels,
+        zlib.crc32(pixels),
+        perceptual_hashes(np.stack(thumbnails)),
+        sizes,
+        tuple(picture.shape[:2] for picture in pictures),
+    )
+
+
+def _each[Result](
+    work: Callable[[Sample], Result], samples: Sequence[Sample]
+) -> tuple[list[Result], list[str]]:
+    """Results, and what was wrong with those that have none."""
+    results, problems = [], []
+    for sample in samples:
+        try:
+            results.append(work(sample))
+        except OSError as error:
+            problems.append(f"image '{sample.id}': {error.strerror or error}")
+        except ValueError as error:
+            problems.append(f"image '{sample.id}': {error}")
+    return results, problems
+
+
+_Decoded = tuple[NDArray[np.uint8], str, NDArray[np.uint8], tuple[int, int]]
+
+
+def _decode(sample: Sample, image_size: int, crop: Crop) -> _Decoded:
+    """Pixels, hash of the file, thumbnail, size before resizing."""
+    content = sample.read()
+    image = open_rgb(content)
+    pixels = np.ascontiguousarray(fit_rgb(image, image_size, crop))
+    return pixels, content_sha256(content), grey_thumbnail(image), image.size
