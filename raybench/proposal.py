@@ -32,7 +32,7 @@ USABLE = {"gpu": 0.7, "cpu": 0.55}
 """Part of the budget to plan with: set-up, checkpoints, and trials that slow each other down, on
 the CPU most (a core was timed while the others rested).
 """
-START_S, TRIAL_S = 15.0, 0.5
+START_S, TRIAL_S = 25.0, 0.5
 """Start of a sweep, and what a trial costs beside its images (``docs/performance.md``)."""
 CROSS_VALIDATE_BELOW = 1000
 FOLDS = 5

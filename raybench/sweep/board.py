@@ -100,6 +100,11 @@ class PairBoard:
         return [] if self._winner is None else [self._winner]
 
     @property
+    def has_winner(self) -> bool:
+        """Whether a search trial is complete, so that finals can run."""
+        return self._winner is not None
+
+    @property
     def asked(self) -> int:
         """Search trials created so far; also the next one's number."""
         return len(self._rows["search"])

@@ -90,8 +90,12 @@ class SweepSearcher:
             return True
         if self._draining:
             return False
-        # Work that waits for room or for its turn. Under ``finals_only`` the search is over.
-        return any(board.returning and not self._finals_only for board in self.boards.values())
+        # Work that waits for room or for its turn.
+        return any(board.returning and not self._is_closed(board) for board in self.boards.values())
+
+    def _is_closed(self, board: PairBoard) -> bool:
+        """Whether the wall clock has ended the pair's search; not before it has a result."""
+        return self._finals_only and board.has_winner
 
     def _adopt_orphans(self) -> None:
         """Close trials that ended untold; queue the others that an earlier attempt left open."""
@@ -128,7 +132,7 @@ class SweepSearcher:
                     self._finish(board, key, self._end_unwanted(board, key))
                 elif not board.is_in_file(key):
                     board.returning.remove(key)
-                elif not (self._finals_only and key[1] == "search") and self._has_room(board):
+                elif not (key[1] == "search" and self._is_closed(board)) and self._has_room(board):
                     board.returning.remove(key)
                     self._ledger.set_running(key)
                     board.set_state(key, "running")
@@ -155,9 +159,7 @@ class SweepSearcher:
         return self._assignment(board, key)
 
     def _next_search(self) -> Assignment | None:
-        if self._finals_only:
-            return None
-        boards = [b for b in self.boards.values() if b.may_search()]
+        boards = [b for b in self.boards.values() if b.may_search() and self._may_begin(b)]
         if not boards:
             return None
         least = min(board.asked for board in boards)
@@ -168,6 +170,10 @@ class SweepSearcher:
                 row = TrialRow(board.pair.id, "search", number, "running", params, (), None)
                 return self._assignment(board, board.add(row))
         return None
+
+    def _may_begin(self, board: PairBoard) -> bool:
+        """Once the rest is kept for finals: one trial at a time, of pairs that have no result."""
+        return not self._finals_only or not (board.has_winner or board.active or board.returning)
 
     def _search_order(self, board: PairBoard, least: int) -> tuple[int, bool, bool, float, int]:
         """The pair that holds the fewest slots; then the least served; then the longest.
@@ -239,7 +245,7 @@ class SweepSearcher:
             return True
         if board.exhausted:
             self._finish(board, key, self._pruned(board, key, "budget"))
-        elif self._finals_only:
+        elif self._is_closed(board):
             self._set_waiting(board, key)
         elif board.stops_early(key):
             self._finish(board, key, self._pruned(board, key, "early_stop"))

@@ -281,6 +281,32 @@ def test_wall_clock_keeps_the_finals_time_back(tmp_path: Path) -> None:
     assert home.snapshot().pairs[0].state == "done"
 
 
+def test_wall_clock_leaves_no_pair_without_a_result(tmp_path: Path) -> None:
+    """At the reserve a pair that has nothing yet may finish, or begin, one trial at a time."""
+    clock = {"left": 1e6}
+    home = Home(
+        tmp_path, pairs_spec(3, 4, final={"seeds": [0]}), capacity=Capacity(2.0, 0.0),
+        remaining_s=lambda: clock["left"],
+    )  # fmt: skip
+    with home.attempt() as searcher:
+        first, second = searcher.ask(), searcher.ask()
+        assert isinstance(first, Assignment) and isinstance(second, Assignment)
+        searcher.receive(first.key, [epoch_record(1, 0.5, seconds=10.0)])
+        searcher.receive(first.key, [complete_record(1, 0.5)])
+        clock["left"] = 20.0  # less than three finals of 10 s in one slot
+        searcher.tick()
+        assert searcher.receive(second.key, [epoch_record(1, 0.5, seconds=10.0)])  # goes on
+        final = searcher.ask()
+        assert isinstance(final, Assignment) and final.key[1] == "final"
+        searcher.receive(second.key, [complete_record(1, 0.5)])
+        searcher.receive(final.key, [complete_record(1, 0.5, final=True)])
+        assert Simulation(searcher, random.Random(1), 2).run()
+    pairs = home.snapshot().pairs
+    assert [len(pair.search_trials()) for pair in pairs] == [1, 1, 1]
+    assert [len(pair.final_trials("tuned")) for pair in pairs] == [1, 1, 1]
+    assert all(t.state == "complete" for pair in pairs for t in pair.trials)
+
+
 def test_raised_budget_runs_only_what_is_missing(tmp_path: Path) -> None:
     with (home := Home(tmp_path, pairs_spec(1, 2))).attempt() as searcher:
         assert Simulation(searcher, random.Random(0), 2).run()
