@@ -6,7 +6,7 @@ augmentation: images/s from the second epoch on, time of the first epoch (buildi
 starting the workers, included), and the memory of ten processes that read one cache. Rounds take
 turns; medians of each round's ratio. Our side runs in one thread unless told otherwise.
 
-    python benchmarks/data_loading.py [--images FOLDER] [--rounds 5] [--threads 1]
+    python benchmarks/data_loading.py [--images FOLDER | --count 1000] [--rounds 5] [--threads 1]
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def main() -> None:
     """Prints one line per claim."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, help="class folders of JPEGs; default: made here")
+    parser.add_argument("--count", type=int, default=1000, help="how many are made")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, choices=(1, 2))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.images or make_jpegs(Path(scratch) / "jpegs")
+        folder = options.images or make_jpegs(Path(scratch) / "jpegs", options.count)
         count = len(ImageFolder(str(folder)))
         sys.stdout.write(
             f"{count} images of {folder.name}, stored at {STORED} px, cropped to {IMAGE_SIZE}, "
@@ -78,10 +79,10 @@ def processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "CPU")
 
 
-def make_jpegs(root: Path, classes: int = 4, per_class: int = 250, side: int = 160) -> Path:
+def make_jpegs(root: Path, count: int, classes: int = 4, side: int = 160) -> Path:
     """Noise at several scales, which JPEG compresses about as well as photographs."""
     rng = np.random.default_rng(0)
-    for index in range(classes * per_class):
+    for index in range(count):
         layers = [
             np.asarray(
                 Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)).resize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from raybench.datasets.audit.findings import AuditReport, reference
 from raybench.datasets.cards import CARDS, nearest_names
-from raybench.datasets.folders import check_dataset
+from raybench.datasets.folders import list_and_check
 from raybench.datasets.listing import some
 from raybench.datasets.tables import is_table
 from raybench.errors import DataError, SpecError
@@ -64,7 +65,8 @@ def check_data(
         image_size: what the models will see; a sweep file says it itself.
 
     Raises:
-        UserInputError: DATA that means nothing, or cannot be listed; every mistake.
+        UserInputError: DATA that means nothing, or of which nothing can be read; every mistake.
+            What keeps only a part from being used is in the report, with the audit of the rest.
         ResourceError: a data set that cannot be downloaded.
         HomeError: the report cannot be written.
     """
@@ -73,6 +75,7 @@ def check_data(
     from raybench.report.files import write_text
 
     name, targets = find_targets(data, image_size)
+    stem = f"check-{name}{_digest(data)}"
     audited = []
     for target in targets:
         tell(f"check: {target.name}")
@@ -85,11 +88,20 @@ def check_data(
     overlaps = find_overlaps(audited) if len(audited) > 1 else ()
     report = AuditReport(name, tuple(one.audit for one in audited), overlaps)
     folder = settings.home / "reports"
-    json_file = write_text(
-        folder / f"check-{name}.json", json.dumps(report.as_json(), indent=2) + "\n"
-    )
+    json_file = write_text(folder / f"{stem}.json", json.dumps(report.as_json(), indent=2) + "\n")
     page = render_audit(report, _pictures(audited, shown_images(report)))
-    return CheckResult(report, json_file, write_text(html or folder / f"check-{name}.html", page))
+    return CheckResult(report, json_file, write_text(html or folder / f"{stem}.html", page))
+
+
+def _digest(data: Sequence[str]) -> str:
+    """What tells the reports of two folders of one name apart; empty where no place is named."""
+    places = sorted({str(p.resolve()) for p in map(_path, data) if p.exists()})
+    digest = hashlib.sha256("\0".join(places).encode(errors="surrogateescape")).hexdigest()
+    return f"-{digest[:8]}" if places else ""
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _pictures(audited: Sequence[Audited], wanted: frozenset[str]) -> dict[str, Picture]:
@@ -110,9 +122,10 @@ def find_targets(data: Sequence[str], image_size: int | None) -> tuple[str, list
     """A name for the report, and what each word of ``data`` means.
 
     Raises:
-        SpecError, DataError: every word that means nothing, every data set that cannot be listed.
+        DataError: all mistakes, where a word means nothing or a data set has nothing to be read.
     """
     mistakes: list[str] = []
+    hopeless = False
     targets: list[Target] = []
     names: list[str] = []
     for text in data:
@@ -120,20 +133,23 @@ def find_targets(data: Sequence[str], image_size: int | None) -> tuple[str, list
             name, found = _meant(text, image_size)
         except SpecError as error:
             mistakes += error.mistakes
+            hopeless = True
         else:
             names.append(name)
             targets += found
     targets = _distinct(targets)
     for target in targets:
-        mistakes += check_dataset(target.spec)
-    if mistakes:
+        listing, its_own = list_and_check(target.spec)
+        mistakes += its_own
+        hopeless |= bool(its_own) and not listing.images
+    if hopeless:
         raise DataError(mistakes)
     return "+".join(dict.fromkeys(names))[:80], targets
 
 
 def _meant(text: str, image_size: int | None) -> tuple[str, list[Target]]:
     """What exists on disk counts first, then sources, names, and shipped sweeps."""
-    path = Path(text).expanduser()
+    path = _path(text)
     seed = derive_seed(0, "split")  # as of a sweep that names no seed
     if path.is_dir() or is_table(path):
         spec = DatasetSpec(name=_slug(path.stem), path=str(path.resolve()))

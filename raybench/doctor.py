@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from raybench.download import is_offline
 from raybench.errors import RaybenchError
 from raybench.settings import Settings
 
@@ -133,8 +134,8 @@ def _tracking(settings: Settings) -> Finding:
 
 def _hub(settings: Settings) -> Finding:
     """Pretrained weights come from here; local files and ``weights: none`` need no hub."""
-    if os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"):
-        return Finding("hub", True, "HF_HUB_OFFLINE is set: weights come from the local cache only")
+    if is_offline():
+        return Finding("hub", True, "HF_HUB_OFFLINE is set: nothing is fetched")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     host = endpoint.rpartition("://")[2].partition("/")[0].partition(":")[0]
     if _reachable(host, 443):

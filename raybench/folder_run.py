@@ -64,11 +64,12 @@ def _audit(folder: Path, settings: Settings, tell: Tell, accept_leaks: bool) -> 
     """Saves the audit's page, and refuses what ``run`` would refuse.
 
     Raises:
-        DataError: unreadable images, leaks.
+        DataError: mistakes of the folder, unreadable images, leaks.
     """
     result = check_data([str(folder)], settings, tell)
     (audit,) = result.report.audits
-    mistakes = [f"image '{name}': {reason}" for name, reason in audit.bad.items()]
+    mistakes = [f.sentence for f in audit.findings if f.severity == "mistake"]
+    mistakes += [f"image '{name}': {reason}" for name, reason in audit.bad.items()]
     if not accept_leaks:
         mistakes += [f.sentence for f in audit.findings if f.severity == "leak"]
     if mistakes:

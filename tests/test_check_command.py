@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,12 +38,60 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def test_a_sound_folder_ends_with_0(capsys, folder, tmp_path):
     code, out, err = told(capsys, folder, "--home", tmp_path / "home")
     assert code == 0 and out.endswith("Nothing wrong in 20 images.\n")
-    reports = tmp_path / "home" / "reports"
-    assert sorted(p.name for p in reports.iterdir()) == [
-        "check-my_scans.html",
-        "check-my_scans.json",
+    files = sorted((tmp_path / "home" / "reports").iterdir())
+    assert [re.sub("[0-9a-f]{8}", "<digest>", file.name) for file in files] == [
+        "check-my_scans-<digest>.html",
+        "check-my_scans-<digest>.json",
     ]
-    assert f"wrote {reports / 'check-my_scans.html'}" in err
+    assert f"wrote {files[0]}" in err
+
+
+def test_folders_of_one_name_keep_a_report_each(capsys, folder, tmp_path, monkeypatch):
+    twin = shutil.copytree(folder, tmp_path / "elsewhere" / "my scans")
+    monkeypatch.chdir(tmp_path)
+    for path in (folder, "my scans", f"{folder}/", twin, "digits"):
+        assert told(capsys, path, "--home", tmp_path / "home")[0] == 0
+    pages = [p.name for p in (tmp_path / "home" / "reports").glob("*.html")]
+    assert len(pages) == 3 and "check-digits.html" in pages
+
+
+def test_what_cannot_be_used_and_what_cannot_be_read_come_in_one_go(capsys, folder, tmp_path):
+    (tmp_path / "outside.png").touch()
+    (folder / "cat" / "out.png").symlink_to(tmp_path / "outside.png")
+    (folder / "cat" / "broken.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(folder / "dog" / "pipe.jpg")
+    (folder / "dog" / "IMG_1.HEIC").touch()
+    (folder / "dog" / "empty.jpg").touch()
+    whole = (folder / "cat" / "0.png").read_bytes()
+    (folder / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    code, out, _ = told(capsys, folder, "--home", tmp_path / "h")
+    words = " ".join(out.split())
+    assert code == 2 and "3 mistakes and 1 warning in 22 images." in words
+    assert "links 'cat/broken.png', 'cat/out.png' are broken or lead out of the folder" in words
+    assert "'dog/pipe.jpg' is no file but a pipe or device; remove it" in words
+    assert "picture 'dog/IMG_1.HEIC' is of a kind that is not read; convert it to" in words
+    assert "cat/cut.png: is cut short" in words and "dog/empty.jpg: is empty (0 bytes)" in words
+    (page,) = (tmp_path / "h" / "reports").glob("*.html")
+    assert "pipe.jpg" in page.read_text() and "is cut short" in page.read_text()
+    code, out, _ = told(capsys, folder, "--json", "--home", tmp_path / "h")
+    report = json.loads(out)
+    assert (code, report["mistakes"], report["clean"]) == (2, 3, False)
+
+
+def test_a_table_with_bad_rows_is_audited_without_them(capsys, folder, tmp_path):
+    table = tmp_path / "table.csv"
+    rows = [f"my scans/{c}/{n}.png,{c}" for c in ("cat", "dog") for n in range(10)]
+    rows += ["gone.png,cat", "my scans/cat/extra.png,", rows[0], ",dog"]
+    scene(1).save(folder / "cat" / "extra.png")
+    (folder / "dog" / "9.png").write_bytes(b"")
+    table.write_text("\n".join(["file_name,label", *rows]))
+    code, out, _ = told(capsys, table, "--home", tmp_path / "h")
+    words = " ".join(out.split())
+    assert code == 2 and "4 mistakes and 1 warning in 20 images." in words
+    assert "column 'label' is empty in row 23" in words
+    assert "column 'file_name' is empty in row 25" in words
+    assert "image 'my scans/cat/0.png' stands in more than one row" in words
+    assert "1 image is not in" in words and "my scans/dog/9.png: is empty" in words
 
 
 def test_findings_end_with_1_and_json_goes_to_stdout(capsys, folder, tmp_path):
@@ -54,7 +105,7 @@ def test_findings_end_with_1_and_json_goes_to_stdout(capsys, folder, tmp_path):
     assert dataset["unreadable"] == {"dog/empty.jpg": "is empty (0 bytes)"}
     kinds = {f["kind"]: f for f in dataset["findings"]}
     assert kinds["near_across_splits"]["severity"] == "leak" and "unreadable" in kinds
-    saved = tmp_path / "home" / "reports" / "check-my_scans.json"
+    (saved,) = (tmp_path / "home" / "reports").glob("check-my_scans-*.json")
     assert json.loads(saved.read_text()) == report and "check: my_scans" in err
 
 
@@ -64,7 +115,7 @@ def test_html_may_go_elsewhere(capsys, folder, tmp_path):
     code, _, _ = told(capsys, folder, "--home", tmp_path / "h", "--html", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert code == 1 and "data:image/jpeg;base64," in page and "<b>'" not in page
-    assert not (tmp_path / "h" / "reports" / "check-my_scans.html").exists()
+    assert not list((tmp_path / "h" / "reports").glob("*.html"))
 
 
 def test_mistakes_come_all_at_once_with_2_before_anything_is_read(capsys, folder, tmp_path):
@@ -123,7 +174,7 @@ def test_overlap_between_data_sets_is_found(capsys, folder, tmp_path):
             scene(first + number).save(other / name / f"{number}.png")
     code, out, _ = told(capsys, folder, other, "--home", tmp_path / "h")
     assert code == 1 and "'my_scans' and 'other' share 10 pictures" in " ".join(out.split())
-    assert (tmp_path / "h" / "reports" / "check-my_scans+other.html").is_file()
+    assert len(list((tmp_path / "h" / "reports").glob("check-my_scans+other-*.html"))) == 1
 
 
 def test_sources_get_names_that_files_can_have():

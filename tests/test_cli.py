@@ -16,6 +16,7 @@ import pytest
 
 from raybench import cli
 from raybench.cli import main
+from raybench.errors import ResourceError
 from raybench.sweep.run import run_sweep
 from tests.specs import tiny_data, write_sweep
 
@@ -105,6 +106,15 @@ def test_an_environment_error_speaks_for_itself(capsys, monkeypatch, sweep_file)
     monkeypatch.setitem(cli._VERBS, "validate", broken)
     code, _, err = told(capsys, "validate", sweep_file)
     assert code == 3 and "No space left" in err and "unexpected" not in err
+
+
+def test_each_sentence_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypatch, sweep_file):
+    def missing(arguments: Any) -> int:
+        raise ResourceError(["this is missing", "that is missing"])
+
+    monkeypatch.setitem(cli._VERBS, "validate", missing)
+    assert main(["validate", str(sweep_file)]) == 3
+    assert capsys.readouterr().err == "raybench: this is missing\nraybench: that is missing\n"
 
 
 @pytest.mark.parametrize(

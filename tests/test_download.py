@@ -33,6 +33,7 @@ def server(tmp_path, monkeypatch):
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "a.bin").write_bytes(BODY)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.01)
     with standin_server(tmp_path / "www") as running:
         yield running
@@ -298,6 +299,46 @@ def test_a_server_that_is_not_there_is_said_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.01)
     with pytest.raises(ResourceError, match="was not reached"):
         download("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", tries=2)
+
+
+def test_offline_by_wish_nothing_is_asked_and_the_way_by_hand_is_told(server, target, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    text = refused(server, target, server.url("a.bin") + "?signature=abc")
+    assert f"HF_HUB_OFFLINE is set, so {server.url('a.bin')}" in text and "abc" not in text
+    assert text.endswith(f"By hand: get that file and save it as {target}")
+    assert not server.requests and not target.parent.exists()
+    target.parent.mkdir()
+    target.write_bytes(BODY)
+    assert download(server.url("a.bin"), target, sha256=SHA256) == SHA256
+    assert not server.requests
+
+
+@pytest.mark.parametrize(("value", "offline"), [("", False), ("0", False), ("true", True)])
+def test_offline_is_read_as_the_hub_s_client_reads_it(value, offline, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert module.is_offline() is offline
+
+
+def test_a_fault_is_found_before_the_hash_is_recorded(server, target):
+    server.fault("a.bin", body=b"<html>")
+
+    def find_fault(path: Path) -> str:
+        assert not target.exists() and recorded_sha256(target) is None
+        return "is a web page" if path.read_bytes() != BODY else ""
+
+    text = refused(server, target, find_fault=find_fault)
+    assert f"asked {server.url('a.bin')}; what came is a web page, and was thrown away" in text
+    assert [path.suffix for path in target.parent.iterdir()] == [".lock"]
+    server.mend("a.bin")
+    assert download(server.url("a.bin"), target, find_fault=find_fault) == SHA256
+
+
+def test_a_fault_in_a_continued_file_is_a_reason_to_start_afresh(server, target):
+    part = part_killed_at(server, target, 2_000_000)
+    part.write_bytes(bytes(part.stat().st_size))
+    server.mend("a.bin")
+    fault = lambda path: "" if path.read_bytes() == BODY else "is damaged"  # noqa: E731
+    assert download(server.url("a.bin"), target, find_fault=fault) == SHA256
 
 
 def test_progress_is_told_now_and_then(server, target, monkeypatch):

@@ -31,15 +31,24 @@ def test_frozen_and_equal_after_json():
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("30m", 1800), ("8h", 28_800), ("2d", 172_800), ("1.5h", 5400)],
+    [("90s", 90), ("30m", 1800), ("8h", 28_800), ("2d", 172_800), ("1.5h", 5400)]
+    + [("1h30m", 5400), ("2d12h", 216_000), ("1d 1h 1m 1s", 90_061), ("0h5m", 300)],
 )
 def test_durations(text, seconds):
     assert parse_duration_s(text) == seconds == Budget(wall_clock=text).wall_clock_s
 
 
-@pytest.mark.parametrize("text", ["8", "h", "-1h", "0h", "8 hours", "1h30m", "٨h"])
+@pytest.mark.parametrize(
+    "text", ["", "8", "h", "-1h", "8 hours", "٨h", "30m1h", "1h1h", "1h30", "h30m"]
+)
 def test_durations_without_sense(text):
     with pytest.raises(ValueError, match="carries its unit"):
+        parse_duration_s(text)
+
+
+@pytest.mark.parametrize("text", ["0h", "0s", "0h0m", "0.0d"])
+def test_durations_of_nothing(text):
+    with pytest.raises(ValueError, match=f"a duration must be above zero, got '{text}'"):
         parse_duration_s(text)
 
 

@@ -62,7 +62,7 @@ def hub_sha256(path: Path) -> str:
     return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else ""
 
 
-def refuse_offline() -> None:
+def refuse_offline(address: str) -> None:
     """``HF_HUB_OFFLINE`` is the user's word for all weights, also those from elsewhere.
 
     Raises:
@@ -71,7 +71,7 @@ def refuse_offline() -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE or is_offline():
-        raise ResourceError(f"the network was not asked, since {OFFLINE_VARIABLE} is set")
+        raise ResourceError(f"{OFFLINE_VARIABLE} is set, so {address} was not asked")
 
 
 def fetch(file: HubFile, tell: Callable[[str], None]) -> Path:

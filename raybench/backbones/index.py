@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybench.backbones.wavemix_table import WAVEMIX
-from raybench.transfer import readable_url
 
 if TYPE_CHECKING:  # pydantic would be half the time of `raybench backbones`
     from raybench.spec import BackboneSpec
@@ -72,6 +71,8 @@ def split_url(weights: str) -> tuple[str, str]:
     Raises:
         ValueError: no address, or something else behind ``#``, which would check nothing.
     """
+    from raybench.transfer import readable_url  # and with it all of HTTP
+
     url, mark, fragment = weights.partition("#")
     try:
         shown = readable_url(url)

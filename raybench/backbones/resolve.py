@@ -160,16 +160,19 @@ def _find_published(
         raise DataError(f"{title}: asked {_address(file)}; {error}") from error
 
 
+_NAMED_FOLDER = "a folder and name that in RAYBENCH_WEIGHTS"
+
+
 def _help(file: HubFile | UrlFile, weights_dir: Path | None) -> str:
     """What to do, with the names that the file may have; all of them stand in docs/weights.md."""
     best = PurePosixPath(file.local_names[0])
     named = (PurePosixPath(name) for name in file.local_names[1:])
     others = [name.suffix for name in named if name == best.with_suffix(name.suffix)]
     kinds = f" (or {', '.join(others)}, as its kind is)" if others else ""
-    where = f"in {weights_dir}" if weights_dir else "in a folder and name that in RAYBENCH_WEIGHTS"
+    where = f"{weights_dir} (RAYBENCH_WEIGHTS)" if weights_dir else _NAMED_FOLDER
     return (
         "Run `raybench fetch FILE` where there is a network, with the same caches, or put the file "
-        f"as {best}{kinds} {where}"
+        f"as {best}{kinds} in {where}"
     )
 
 
@@ -187,7 +190,7 @@ def _in_folder(file: HubFile | UrlFile, folder: Path) -> _Found | None:
 def _look_on_hub(file: HubFile, tell: Tell) -> _Found:
     path, source = hub.find_cached(file), "the Hugging Face cache"
     if path is None:
-        hub.refuse_offline()
+        hub.refuse_offline(_address(file))
         path, source = _fetch_from_hub(file, tell), hub.hub_address(file)
     return _Found(path, source, hub.hub_sha256(path))
 
@@ -203,7 +206,7 @@ def _look_behind_url(file: UrlFile, tell: Tell) -> _Found:
     path = _hub_folder() / file.name
     if path.is_file():
         return _Found(path, "torch's hub folder", file.sha256 or recorded_sha256(path) or "")
-    hub.refuse_offline()
+    hub.refuse_offline(_address(file))
     find_fault = partial(_find_fault, file.sha256)
     if not file.url.startswith(("http://", "https://")):
         copy_from_store(file.url, path, find_fault, tell)

@@ -117,7 +117,7 @@ def _add_classes(listing: Listing, root: Path, folder: Path, split: Split | None
         if not walk.images and not walk.mistakes():
             listing.mistakes.append(_empty_class(class_folder, walk.others))
         listing.images += [
-            ListedImage(image, os.path.join(root, image)  # noqa: PTH118, class_folder.name, split)
+            ListedImage(image, os.path.join(root, image), class_folder.name, split)  # noqa: PTH118
             for image in walk.images
         ]
     listing.mistakes += [f"{root}: {mistake}" for mistake in found.mistakes()]

@@ -146,9 +146,13 @@ def split_mistakes(images: Sequence[ListedImage]) -> list[str]:
 
 
 def _untrained(classes: Sequence[str], split: str) -> str:
-    one = "class {} stands in % but not in train; move some of its images to train, or remove it"
-    many = "classes {} stand in % but not in train; move some of their images to train, or remove "
-    return worded(classes, one.replace("%", split), many.replace("%", split) + "them")
+    stands = worded(classes, "class {} stands", "classes {} stand")
+    move = worded(
+        classes,
+        "move some of its images to train, or remove it",
+        "move some of their images to train, or remove them",
+    )
+    return f"{stands} in {split} but not in train; {move}"
 
 
 def _missing_split(splits: set[Split | None]) -> list[str]:

@@ -179,18 +179,20 @@ def _files(paths: list[str], column: str, root: Path) -> tuple[list[str | None],
     files: list[str | None] = []
     missing, outside, counts = [], [], Counter[str]()
     for name in paths:
-        file = None if "\0" in name else _completed(root, name)
-        real = real_root if file is None else os.path.realpath(root / file)
-        if name and os.path.commonpath([real, real_root]) != real_root:
+        files.append(None)
+        if not name:
+            continue
+        file = "" if "\0" in name else _completed(root, name)
+        real = os.path.realpath(root / file)
+        if os.path.commonpath([real, real_root]) != real_root:
             outside.append(name)
-        elif name and not _is_file(real):
+        elif not _is_file(real):
             missing.append(name)
-        elif name and file is not None:
+        else:
             known = Path(os.path.relpath(root / file, root)).as_posix()
             counts[known] += 1
-            files.append(known if counts[known] == 1 else None)
-            continue
-        files.append(None)
+            if counts[known] == 1:
+                files[-1] = known
     twice = sorted(name for name, count in counts.items() if count > 1)
     return files, _empty_rows(paths, column) + _file_mistakes(missing, outside, twice, root)
 
@@ -207,7 +209,9 @@ def _file_mistakes(
         them = "it" if len(outside) == 1 else "them"
         mistakes.append(f"{path} out of {root}; give `root:` or copy {them} in")
     if twice:
-        mistakes.append(worded(twice, "image {} stands", "images {} stand") + " in more than one row")
+        mistakes.append(
+            worded(twice, "image {} stands", "images {} stand") + " in more than one row"
+        )
     return mistakes
 
 

@@ -18,9 +18,9 @@ from raybench.datasets.audit.findings import (
     Audit,
     AuditReport,
     Finding,
-    plural,
     reference,
 )
+from raybench.datasets.listing import plural
 
 MAX_SETS = 60
 _PER_FINDING = 24
@@ -62,10 +62,11 @@ def verdict(report: AuditReport) -> str:
     where = images if len(report.audits) == 1 else f"{images} of {len(report.audits)} data sets"
     counts = [
         plural(report.count(severity), severity)
-        for severity in SEVERITIES[:2]
+        for severity in SEVERITIES[:-1]
         if report.count(severity)
     ]
-    return f"{' and '.join(counts)} in {where}." if counts else f"Nothing wrong in {where}."
+    told = " and ".join([", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts)
+    return f"{told} in {where}." if told else f"Nothing wrong in {where}."
 
 
 def _context(report: AuditReport, pictures: Mapping[str, Picture]) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _context(report: AuditReport, pictures: Mapping[str, Picture]) -> dict[str, 
     return {
         "title": numbers.clean(report.name),
         "verdict": verdict(report),
-        "tone": next((s for s in SEVERITIES[:2] if report.count(s)), "clean"),
+        "tone": next((s for s in SEVERITIES[:-1] if report.count(s)), "clean"),
         "sections": sections,
         "alone": len(sections) == 1 and report.audits[0].dataset == report.name,
         "overlaps": [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raybench.datasets.audit.findings import Audit, AuditReport, Finding
 
 _MARKS = {
+    "mistake": ("MISTAKE", "bold red"),
     "leak": ("LEAK   ", "bold red"),
     "warning": ("warning", "yellow"),
     "info": ("info   ", "dim"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from raybench.errors import DataError
 from raybench.verbs.output import print_json, print_table, tell
 
 
@@ -47,6 +48,8 @@ def check(arguments: argparse.Namespace) -> int:
         from raybench.terminal.audit import audit_table
 
         print_table(audit_table(result.report))
+    if result.report.count("mistake"):
+        return DataError.exit_code
     return 0 if result.report.clean else 1
 
 

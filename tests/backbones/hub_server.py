@@ -110,5 +110,6 @@ def use_hub(patch: pytest.MonkeyPatch, address: str, cache: Path, offline: bool 
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     patch.setattr(constants, "HF_HUB_CACHE", str(cache))
     patch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    patch.delenv("HF_HUB_OFFLINE", raising=False)
     patch.delenv("HF_TOKEN", raising=False)
     patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))

@@ -153,7 +153,8 @@ def test_no_connection_names_every_place(tmp_path, monkeypatch):
         tmp_path / "cache" / "models--timm--resnet18.a1_in1k",
     ):
         assert f"{place}" in text
-    assert "/timm/resnet18.a1_in1k; it does not answer" in text and "secret" not in text
+    assert "/timm/resnet18.a1_in1k; it does not answer" in text and text.count("then asked") == 1
+    assert "secret" not in text
     assert "raybench fetch FILE" in text and "RAYBENCH_WEIGHTS" in text
 
 

@@ -47,6 +47,7 @@ def test_checking_imports_nothing_heavy():
         ("torchvision:resnet50", "IMAGENET1K_V1"),
         ("torchvision:resnet50", "none"),
         ("torchvision:resnet50", "https://example.org/w.safetensors"),
+        ("torchvision:resnet50", f"https://example.org/w.pth#sha256={'aB' * 32}"),
         ("python:my_models:make", "pretrained"),
         ("wavemix:wavemix_192_16", "imagenet_75.06"),
         ("timm:hf-hub:timm/convnext_tiny.fb_in1k", "pretrained"),
@@ -88,6 +89,19 @@ def test_good_specs(name, weights):
 )
 def test_bad_specs_are_refused_in_words(name, weights, words):
     assert words in mistakes(name, weights)
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["sha265=" + "a" * 64, "SHA256=" + "a" * 64, "sha256=12", "sha256=" + "z" * 64, "sha256=zz"]
+    + ["sha256=" + "a" * 65, "md5=" + "a" * 32, "", "sha256=" + "a" * 64 + "#x"],
+)
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:hf-hub:a/b", "python:a:b"])
+def test_a_mistyped_hash_is_no_hash(name, fragment):
+    words = mistakes(name, f"https://me:pass@example.org/w.pth?key=1#{fragment}")
+    assert f"'#{fragment}' behind it is no hash; write #sha256=" in words
+    assert "pass" not in words and "key" not in words
+    assert "no address" in mistakes(name, "https://[a/w.pth")
 
 
 def test_models_without_published_weights_say_so():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torchvision.models import ResNet18_Weights
 
 from raybench.backbones.resolve import resolve_all, resolve_weights
+from raybench.download import recorded_sha256
 from raybench.errors import DataError, ResourceError
 from raybench.spec import BackboneSpec
 from tests.backbones.hub_server import use_hub
@@ -42,6 +45,12 @@ def resnet(server, monkeypatch) -> tuple[BackboneSpec, str]:
     (server.folder / name).write_bytes(CONTENT)
     monkeypatch.setattr(ResNet18_Weights.DEFAULT.value, "url", server.url(name))
     return BackboneSpec(name="torchvision:resnet18"), name
+
+
+def state_dict() -> bytes:
+    file = io.BytesIO()
+    torch.save({"0.weight": torch.ones(2)}, file)
+    return file.getvalue()
 
 
 def users(url: str) -> BackboneSpec:
@@ -110,12 +119,67 @@ def test_users_addresses_and_their_hashes(server, torch_folder):
     assert resolve_weights(users(f"{url}#sha256={DIGEST.upper()}")).sha256 == DIGEST
     with pytest.raises(ResourceError, match=f"{DIGEST} instead of {'0' * 64}"):
         resolve_weights(users(f"{url}#sha256={'0' * 64}"))
+    (server.folder / "w.pth").write_bytes(state_dict())
     told: list[str] = []
     found = resolve_weights(users(url), tell=told.append)
     assert any("recorded, not published" in text for text in told)
     found.path.write_bytes(b"another")
     with pytest.raises(DataError, match="damaged or another file"):
         resolve_weights(users(url))
+
+
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_an_error_page_sent_as_if_all_were_well_is_not_kept(server, torch_folder, name):
+    """It has no published hash to differ from, and would be what later downloads are held to."""
+    (server.folder / name).write_bytes(
+        state_dict() if name == "w.pth" else save({"a": torch.ones(2)})
+    )
+    server.fault(name, body=PAGE)
+    url = server.url(name)
+    with pytest.raises(ResourceError) as error:
+        resolve_weights(users(url))
+    text = str(error.value)
+    assert (
+        f"; then asked {url}; what came cannot be read as plain tensors: it is a web page" in text
+    )
+    assert "was thrown away" in text and "weights_only" not in text and text.count("asked") == 1
+    assert [path.name for path in torch_folder.iterdir() if path.suffix != ".lock"] == []
+    server.mend(name)
+    found = resolve_weights(users(url))
+    assert recorded_sha256(found.path) == found.sha256
+    assert resolve_weights(users(url)).source == "torch's hub folder"
+
+
+@pytest.mark.parametrize("fragment", ["sha265=" + "0" * 64, "sha256=12", "sha256=zz"])
+def test_a_mistyped_hash_does_not_switch_the_check_off(server, fragment):
+    (server.folder / "w.pth").write_bytes(state_dict())
+    with pytest.raises(DataError, match=f"'#{fragment}' behind it is no hash"):
+        resolve_weights(users(f"{server.url('w.pth')}#{fragment}"))
+    assert not server.requests
+
+
+def test_what_to_do_without_a_network_names_file_and_folder(server, tmp_path, monkeypatch):
+    use_hub(monkeypatch, server.address, tmp_path / "cache", offline=True)
+    tagged = BackboneSpec(name="timm:resnet18.a1_in1k")
+    theirs = users(server.url("w.pth"))
+    monkeypatch.setattr(ResNet18_Weights.DEFAULT.value, "url", server.url("r-0123abcd.pth"))
+    with pytest.raises(ResourceError) as error:
+        resolve_all([tagged, theirs, BackboneSpec(name="torchvision:resnet18")])
+    hub, address, published = error.value.sentences
+    kinds = "(or .bin, .pth, .pt, as its kind is)"
+    ending = "in a folder and name that in RAYBENCH_WEIGHTS"
+    assert hub.endswith(f"put the file as resnet18.a1_in1k.safetensors {kinds} {ending}")
+    assert address.endswith(f"put the file as w.pth {ending}")
+    assert published.endswith(f"put the file as r-0123abcd.pth {ending}")
+    for sentence in error.value.sentences:
+        assert "asked http" not in sentence and "HF_HUB_OFFLINE is set, so http" in sentence
+        assert "\n" not in sentence
+    with pytest.raises(ResourceError, match=rf"as w.pth in {tmp_path} \(RAYBENCH_WEIGHTS\)$"):
+        resolve_weights(theirs, tmp_path)
+    assert not server.requests
 
 
 def test_secrets_in_an_address_are_not_repeated(server):
@@ -133,6 +197,11 @@ def test_stores_that_fsspec_knows(torch_folder):
     assert resolve_weights(users(f"{url}#sha256={DIGEST}")).sha256 == DIGEST
     with pytest.raises(ResourceError, match="thrown away"):
         resolve_weights(users(f"{url}#sha256={'0' * 64}"))
+    with pytest.raises(ResourceError, match="bucket/w.pth holds cannot be read .* was thrown away"):
+        resolve_weights(users(url))
+    filesystem("memory").pipe("/bucket/w.pth", state_dict())
+    found = resolve_weights(users(url))
+    assert recorded_sha256(found.path) == found.sha256 == hashlib.sha256(state_dict()).hexdigest()
     with pytest.raises(ResourceError, match="memory://bucket/gone.pth cannot be read"):
         resolve_weights(users("memory://bucket/gone.pth"))
     with pytest.raises(ResourceError, match="nostore:// needs fsspec's driver|cannot be read"):
@@ -156,7 +225,7 @@ def test_all_at_once_with_every_mistake(resnet, server, tmp_path, monkeypatch):
     assert found[here.model_dump_json()].sha256 == DIGEST
     with pytest.raises(ResourceError) as unreachable:
         resolve_all([far, resnet[0], here])
-    assert str(unreachable.value).count("HF_HUB_OFFLINE is set") == 2
+    assert [s.count("HF_HUB_OFFLINE is set") for s in unreachable.value.sentences] == [1, 1]
     with pytest.raises(DataError) as mistakes:
         resolve_all([far, gone, here])
     assert len(mistakes.value.mistakes) == 2 and "no such file" in mistakes.value.mistakes[1]

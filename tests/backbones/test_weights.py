@@ -15,6 +15,7 @@ from raybench.backbones.weights import (
     file_sha256,
     load_weights,
     read_weights,
+    weights_fault,
     weights_sha256,
 )
 from raybench.errors import DataError
@@ -100,8 +101,11 @@ def test_a_payload_is_refused_and_never_runs(tmp_path):
     torch.save({"state_dict": Payload(tmp_path / "marker")}, tmp_path / "w.pt")
     (tmp_path / "p.pt").write_bytes(pickle.dumps(Payload(tmp_path / "marker")))
     for name in ("w.pt", "p.pt"):
-        with pytest.raises(DataError, match="cannot be read as plain tensors"):
+        with pytest.raises(
+            DataError, match="cannot be read as plain tensors: it holds Python"
+        ) as e:
             read_weights(tmp_path / name)
+        assert "weights_only" not in str(e.value)
     assert not (tmp_path / "marker").exists()
 
 
@@ -111,6 +115,38 @@ def test_damaged_files_are_refused_in_words(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as plain tensors"):
         read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"\n <!DOCTYPE HTML><title>404", "it is a web page"),
+        (b"<html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b'{"error":\n "Zugriff verweigert \xc3\xbc"}', 'text, which begins with \'{"error": "Zu'),
+        (bytes(200), "damaged, cut short or of another kind"),
+        (b"PK\3\4 cut", "or it is damaged"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_what_came_instead_is_said_and_no_advice_of_torch_s(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        read_weights(tmp_path / name)
+    assert words in str(error.value) and "weights_only" not in str(error.value)
+    assert weights_fault(tmp_path / name) in str(error.value)
+
+
+def test_safetensors_are_known_by_their_header(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors.part")
+    assert weights_fault(tmp_path / "w.safetensors.part") == ""
+    assert read_weights(tmp_path / "w.safetensors.part").keys() == state.keys()
+
+
+def test_a_missing_file_is_said_as_such(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_weights(tmp_path / "gone.pt")
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):

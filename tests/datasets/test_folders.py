@@ -64,8 +64,8 @@ def test_every_mistake_comes_at_once(image_folder, tmp_path):
     (root / "loose.png").touch()
     text = "\n".join(check_dataset(spec_of(root)))
     assert "class folder 'empty' holds no images" in text
-    assert "1 files of other kinds: '.csv'" in text
-    assert "'loose.png' stand outside any class folder" in text
+    assert "(1 file of another kind: '.csv')" in text
+    assert "image 'loose.png' stands outside any class folder; move it into one" in text
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_every_mistake_comes_at_once(image_folder, tmp_path):
         (lambda d: None, "no such folder"),
         (lambda d: d.write_text("x"), "is a file"),
         (lambda d: d.mkdir(), "holds no images; give one folder per class"),
-        (lambda d: [d.mkdir(), (d / "a.png").touch()], "1 images but no class folders"),
+        (lambda d: [d.mkdir(), (d / "a.png").touch()], "holds 1 image but no class folders"),
     ],
 )
 def test_places_that_are_no_data_set(tmp_path, make, words):
@@ -104,7 +104,7 @@ def test_splits_beside_classes_and_twins_are_refused(image_folder, tmp_path):
     image_folder(tmp_path / "d" / "val")
     assert "'val', 'valid' both mean val" in check_dataset(spec_of(tmp_path / "d"))[0]
     (tmp_path / "d" / "extra").mkdir()
-    assert "'extra' stand beside them" in only_mistake(spec_of(tmp_path / "d"))
+    assert "'extra' stands beside them" in only_mistake(spec_of(tmp_path / "d"))
 
 
 def test_split_with_official_splits_is_refused(image_folder, tmp_path):
@@ -149,7 +149,7 @@ def test_keys_that_belong_to_a_table_are_refused_elsewhere(image_folder):
     folder = spec_of(image_folder(), columns=ColumnsSpec(), root=".")
     assert "are for tables" in only_mistake(folder)
     named = DatasetSpec(name="digits", group_by="(a)")
-    assert only_mistake(named) == "'group_by' need a `path:`"
+    assert only_mistake(named) == "'group_by' needs a `path:`"
 
 
 def test_group_by_must_match_every_path(image_folder):
@@ -162,7 +162,8 @@ def test_groups_that_straddle_official_splits_are_refused(image_folder, tmp_path
     image_folder(tmp_path / "d" / "train")
     image_folder(tmp_path / "d" / "test")
     spec = spec_of(tmp_path / "d", group_by="/([0-9]+)[.]png")
-    assert "stands in more than one split" in only_mistake(spec)
+    mistake = only_mistake(spec)
+    assert "groups '000', '001'" in mistake and "stand in more than one split; keep each" in mistake
 
 
 @pytest.mark.parametrize("name", dataset_names())

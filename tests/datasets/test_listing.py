@@ -9,7 +9,7 @@ import pytest
 
 from raybench.datasets import check_dataset
 from raybench.datasets.folders import list_images
-from raybench.datasets.listing import is_image, printable, some
+from raybench.datasets.listing import is_image, plural, printable, some, worded
 from raybench.datasets.sources.open import fingerprint, open_source
 from raybench.spec import DatasetSpec
 
@@ -65,10 +65,17 @@ def test_messages_stay_on_one_line_and_can_be_printed():
     assert printable("plain 🩻") == "plain 🩻"
 
 
+def test_one_is_spoken_of_as_one():
+    assert (plural(1, "image"), plural(2000, "image")) == ("1 image", "2,000 images")
+    words = ("class {} is grey", "classes {} are grey")
+    assert worded(["{a}"], *words) == "class '{a}' is grey"
+    assert worded(["a", "b"], *words) == "classes 'a', 'b' are grey"
+
+
 def test_names_that_are_no_utf8_are_refused_in_words_that_can_be_printed(folder):
     os.close(os.open(os.fsencode(folder / "cat") + b"/\xff\xfe.png", os.O_CREAT))
     (mistake,) = check_dataset(spec_of(folder))
-    assert r"'cat/\udcff\udcfe.png' are not UTF-8; rename them" in mistake
+    assert r"file name 'cat/\udcff\udcfe.png' is not UTF-8; rename it" in mistake
     mistake.encode()
 
 
@@ -76,7 +83,7 @@ def test_a_class_folder_whose_name_is_no_utf8_is_refused(folder):
     os.mkdir(os.fsencode(folder) + b"/\xff")  # noqa: PTH102
     os.close(os.open(os.fsencode(folder) + b"/\xff/a.png", os.O_CREAT))
     (mistake,) = check_dataset(spec_of(folder))
-    assert r"'\udcff/a.png' are not UTF-8" in mistake
+    assert r"'\udcff/a.png' is not UTF-8" in mistake
 
 
 def test_a_pipe_named_like_an_image_is_refused_and_never_opened(folder):
@@ -117,7 +124,10 @@ def test_loops_of_links_end(folder):
     (folder / "cat" / "up").symlink_to(folder)
     (folder / "dog" / "self").symlink_to(folder / "dog" / "self")
     listing = list_images(spec_of(folder))
-    assert "'dog/self' are broken" in listing.mistakes[0]
+    assert (
+        "link 'dog/self' is broken or leads out of the folder; copy the file in"
+        in listing.mistakes[0]
+    )
     assert len([i for i in listing.images if i.label == "dog"]) == 3
 
 
@@ -137,7 +147,7 @@ def test_folders_that_may_not_be_read_are_named(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", closed)
     (mistake,) = check_dataset(spec_of(folder))
-    assert "folders 'cat' may not be read" in mistake
+    assert "folder 'cat' may not be read; check its permissions" in mistake
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")

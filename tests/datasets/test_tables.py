@@ -65,15 +65,44 @@ def test_columns_root_group_split_and_missing_suffix(tmp_path, rows):
 
 def test_missing_columns_are_named_with_those_there(tmp_path, rows):
     (mistake,) = check_dataset(write(tmp_path / "t.csv", "image,dx", rows))
-    assert "no column 'file_name', 'label'; it has 'dx', 'image'" in mistake
+    assert "no columns 'file_name', 'label'; it has 'dx', 'image'" in mistake
 
 
 def test_all_mistakes_of_the_rows_at_once(tmp_path, rows):
     bad = [*rows, rows[0], ("gone.png", "cat"), ("images/cat/000.png", "")]
     text = "\n".join(check_dataset(write(tmp_path / "t.csv", "file_name,label", bad)))
-    assert "column 'label' is empty in row '16'" in text
-    assert "1 images are not in" in text and "'gone.png'" in text
-    assert "'images/cat/000.png' stand in more than one row" in text
+    assert "column 'label' is empty in row 16" in text
+    assert "1 image is not in" in text and "'gone.png'" in text
+    assert "image 'images/cat/000.png' stands in more than one row" in text
+
+
+def test_rows_that_can_be_used_are_listed_beside_the_mistakes(tmp_path, rows):
+    bad = [
+        *rows,
+        rows[0],
+        ("gone.png", "cat"),
+        ("../out.png", "cat"),
+        ("a\0b.png", "cat"),
+        ("", ""),
+    ]
+    listing = list_images(write(tmp_path / "t.csv", "file_name,label", bad))
+    assert [(image.id, image.label) for image in listing.images] == sorted(rows)
+    text = "\n".join(listing.mistakes)
+    assert "2 images are not in" in text and "path '../out.png' leads out of" in text
+
+
+def test_long_lists_of_rows_are_cut(tmp_path, rows):
+    bad = [*rows, *[("images/cat/000.png", "")] * 12]
+    text = "\n".join(check_dataset(write(tmp_path / "t.csv", "file_name,label", bad)))
+    assert "is empty in rows 14, 15, 16, 17, 18, 19, 20, 21, 22, 23 and 2 more" in text
+
+
+def test_an_unknown_split_is_a_mistake_of_its_rows(tmp_path, rows):
+    table = [(*row, "train" if i % 2 else "hold-out") for i, row in enumerate(rows)]
+    spec = write(tmp_path / "t.csv", "file_name,label,part", table)
+    listing = list_images(spec.model_copy(update={"columns": ColumnsSpec(split="part")}))
+    assert len(listing.images) == 12 and len(listing.mistakes) == 1
+    assert listing.mistakes[0].endswith("split 'hold-out' is not train, val or test")
 
 
 @pytest.mark.parametrize("mark", ["|", ";"])
@@ -97,7 +126,7 @@ def test_multi_label_parquet_is_refused(tmp_path, rows):
         ("", "is empty"),
         ("file_name,label\n", "holds no rows"),
         ("file_name,label,label\n", "names column 'label' twice"),
-        ("file_name,label\na.png\n", "row '2' has not the 2 fields"),
+        ("file_name,label\na.png\n", "row 2 has not the 2 fields"),
     ],
 )
 def test_broken_tables_are_refused_in_words(tmp_path, text, words):

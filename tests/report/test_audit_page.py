@@ -57,6 +57,16 @@ def test_a_clean_report():
     assert "1,000" in outline.words and "32–128" in outline.words and "Unreadable" not in html
 
 
+def test_a_mistake_comes_first_and_in_the_verdict():
+    mistake = Finding("unusable", "mistake", "link 'a' is broken", 1)
+    warning = Finding("unreadable", "warning", "1 image cannot be read", 1)
+    report = AuditReport("scans", (audit(mistake, pairs(2), warning),))
+    html, _ = page(report)
+    assert verdict(report) == "1 mistake, 1 leak and 1 warning in 1,200 images."
+    assert 'class="finding mistake"' in html and not report.clean
+    assert "MISTAKE  link 'a' is broken" in to_text(audit_table(report), 100)
+
+
 def test_pairs_stand_side_by_side_with_split_and_class():
     report = AuditReport("scans", (audit(pairs(2)),))
     html, outline = page(report)

@@ -15,6 +15,7 @@ import numpy as np
 
 from raybench.datasets.audit.classes_and_sizes import (
     balance_findings,
+    dark_findings,
     grey_findings,
     name_findings,
     picture_findings,
@@ -22,10 +23,12 @@ from raybench.datasets.audit.classes_and_sizes import (
     unreadable_finding,
 )
 from raybench.datasets.audit.duplicates import find_duplicates
-from raybench.datasets.audit.findings import Audit, Finding, by_severity, plural, reference
+from raybench.datasets.audit.findings import Audit, Finding, by_severity, reference
 from raybench.datasets.audit.inspection import Inspection, inspect
 from raybench.datasets.audit.leaks import Places, duplicate_findings, group_findings, split_names
 from raybench.datasets.audit.likeness import THUMB, Thumbs
+from raybench.datasets.folders import list_and_check
+from raybench.datasets.listing import ListedImage, plural
 from raybench.datasets.sources.open import fingerprint, open_source
 from raybench.datasets.sources.samples import Source
 from raybench.datasets.splits import Indices, make_splits
@@ -55,11 +58,13 @@ def audit_dataset(
 ) -> Audited:
     """Audit one data set; ``image_size`` is the sweep's, None where there is no sweep.
 
+    Mistakes of the listing, and images that cannot be read, are findings: the rest is audited.
+
     Raises:
-        DataError: mistakes of the spec; images that cannot be read are findings instead.
+        DataError: mistakes that leave nothing to be read.
         ResourceError: cannot be downloaded.
     """
-    _, images = fingerprint(spec, download_dir)
+    images, mistakes = _listed(spec, download_dir)
     source = open_source(spec, images, download_dir, tell)
     found = inspect(source, lambda text: tell(f"{name}: {text}"))
     splits, uncut = _splits(source, spec, split_seed)
@@ -72,12 +77,14 @@ def audit_dataset(
     )
     counts = Counter(source.classes[sample.label] for sample in samples)
     per_class = {name: counts[name] for name in source.classes}
-    findings = [*unreadable_finding(found), *uncut, *_duplicates(found, places, spec)]
+    findings = [Finding("unusable", "mistake", mistake, 1) for mistake in mistakes]
+    findings += [*unreadable_finding(found), *uncut, *_duplicates(found, places, spec)]
     findings += group_findings(places, published=spec.path is None)
     findings += [*name_findings(source.classes), *balance_findings(per_class)]
     if found.readable.any():
         findings += picture_findings(found, places.ids, image_size)
         findings += grey_findings(found, places.labels, source.classes)
+        findings += dark_findings(found, places.ids)
     audit = Audit(
         dataset=name,
         images=len(samples),
@@ -87,6 +94,20 @@ def audit_dataset(
         statistics=statistics(found, per_class),
     )
     return Audited(audit, source, places, found)
+
+
+def _listed(spec: DatasetSpec, download_dir: Path) -> tuple[list[ListedImage], list[str]]:
+    """The user's files, none of a published set, and what is wrong with the others.
+
+    Raises:
+        DataError, ResourceError: as ``audit_dataset``.
+    """
+    if spec.path is None:
+        return fingerprint(spec, download_dir)[1], []
+    listing, mistakes = list_and_check(spec)
+    if not listing.images:
+        raise DataError(mistakes)
+    return listing.images, mistakes
 
 
 def _splits(

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raybench.datasets.audit.findings import Finding, plural
+from raybench.datasets.audit.findings import Finding
 from raybench.datasets.audit.inspection import Inspection
-from raybench.datasets.listing import some
+from raybench.datasets.listing import plural, some, worded
 
 IMBALANCE = 10
 FEW_IMAGES = 10
+_DARK = 1 / 16  # of a 16-bit range: what 12 bits stored in 16 fill
 _LONG = 2.5  # sides; such a picture is squeezed until its content is hard to recognise
 
 
@@ -87,7 +88,7 @@ def picture_findings(
         names = [ids[i] for i in np.flatnonzero(found.readable)[stretched]]
         sentence = (
             f"{plural(len(names), 'picture is', 'pictures are')} more than {_LONG:g} times as long "
-            "as wide and will be squeezed to a square; crop them, or use crop: random"
+            f"as wide and will be squeezed to a square; crop {_them(names)}, or use crop: random"
         )
         findings.append(Finding("long_shapes", "info", sentence, len(names), _each(names)))
     return findings
@@ -110,20 +111,38 @@ def grey_findings(
     colour = [name for name, part in shares.items() if part <= 0.1]
     if grey and colour:
         sentence = (
-            f"class {some(grey)} is grey and class {some(colour)} is in colour: a model can tell "
-            "them apart without looking at the content; make all pictures grey, or all in colour"
+            f"{worded(grey, 'class {} is', 'classes {} are')} grey and "
+            f"{worded(colour, 'class {} is', 'classes {} are')} in colour: a model can tell them "
+            "apart without looking at the content; make all pictures grey, or all in colour"
         )
         return [Finding("colour", "warning", sentence, len(grey))]
     return [Finding("colour", "info", f"{_percent(share)} of the pictures are grey")]
+
+
+def dark_findings(found: Inspection, ids: Sequence[str]) -> list[Finding]:
+    """16-bit pictures so far below white that eight bits leave next to nothing of them."""
+    with np.errstate(invalid="ignore"):
+        dark = np.flatnonzero(found.range_used < _DARK)
+    if not len(dark):
+        return []
+    most = found.range_used[dark].max()
+    names = [ids[int(i)] for i in dark]
+    sentence = (
+        f"{plural(len(dark), 'picture uses', 'pictures use')} less than 1/16 of the 16-bit range "
+        f"(at most {100 * most:.2g}%) and {'comes' if len(dark) == 1 else 'come'} out nearly "
+        "black; stretch all of them by one factor"
+    )
+    return [Finding("dark_pictures", "warning", sentence, len(dark), _each(names))]
 
 
 def unreadable_finding(found: Inspection) -> list[Finding]:
     """Every image that could not be decoded to its end, with its reason."""
     if not found.bad:
         return []
+    while_there = "it is" if len(found.bad) == 1 else "they are"
     sentence = (
-        f"{plural(len(found.bad), 'image')} cannot be read; replace or remove them, "
-        "run refuses the data set as long as they are there"
+        f"{plural(len(found.bad), 'image')} cannot be read; replace or remove "
+        f"{_them(list(found.bad))}, run refuses the data set as long as {while_there} there"
     )
     return [Finding("unreadable", "warning", sentence, len(found.bad), _each(found.bad))]
 
@@ -137,6 +156,10 @@ def statistics(found: Inspection, counts: dict[str, int]) -> dict[str, Any]:
     aspect = _spread(sizes[:, 0] / sizes[:, 1]) if len(sizes) else None
     grey = float(found.grey[found.readable].mean()) if len(sizes) else None
     return {"classes": counts, **spread, "aspect": aspect, "grey_share": grey}
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _spread(values: NDArray[Any]) -> list[float]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Severity = Literal["leak", "warning", "info"]
-SEVERITIES: tuple[Severity, ...] = ("leak", "warning", "info")
+Severity = Literal["mistake", "leak", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("mistake", "leak", "warning", "info")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Finding:
 
     Attributes:
         kind: a name for programs, e.g. ``near_across_splits``.
-        severity: ``leak``: ``run`` refuses without ``--accept-leaks``; ``warning``; ``info``: no
-            finding, only told.
+        severity: ``mistake``: the data cannot be used as given; ``leak``: ``run`` refuses without
+            ``--accept-leaks``; ``warning``; ``info``: no finding, only told.
         sentence: for people, with what to do about it.
         count: how many sets (or images, classes) it is about, also where not all are listed.
         sets: ids of images that belong together: pairs, groups, or single images.
@@ -98,13 +98,14 @@ class AuditReport:
     @property
     def clean(self) -> bool:
         """Whether nothing was found; what is only told does not count."""
-        return not self.count("leak") and not self.count("warning")
+        return not any(self.count(severity) for severity in SEVERITIES if severity != "info")
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as ``raybench check --json`` prints them."""
         return {
             "name": self.name,
             "clean": self.clean,
+            "mistakes": self.count("mistake"),
             "leaks": self.count("leak"),
             "warnings": self.count("warning"),
             "datasets": [audit.as_json() for audit in self.audits],
@@ -118,10 +119,5 @@ def reference(dataset: str, image: str) -> str:
 
 
 def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Leaks first, then warnings, then what is only told; otherwise in the order given."""
+    """Gravest first (``SEVERITIES``), otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """``1 image``, ``2,000 images``; ``many`` where an s is not enough."""
-    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import os
 import tempfile
 import time
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from raybench.datasets.audit.likeness import THUMB, Thumbs, thumbnail
 from raybench.datasets.audit.perceptual import perceptual_hash
-from raybench.datasets.decode import open_rgb
+from raybench.datasets.decode import open_measured, open_rgb
 from raybench.datasets.sources.samples import Sample, Source, content_sha256
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class _Look:
     phash: int = 0
     size: tuple[int, int] = (0, 0)
     grey: bool = False
+    range_used: float = math.nan
     thumb: Thumbs | None = None
     reason: str = ""
 
@@ -56,6 +58,7 @@ class Inspection:
         phash: (N,) uint64. thumbs: (N, 32, 32) uint8.
         sizes: (N, 2) width and height, upright; zeros where unreadable.
         grey: (N,) whether red, green and blue are equal.
+        range_used: (N,) share of the 16-bit range up to the brightest value; NaN with fewer bits.
         bad: id -> reason, sorted by id.
     """
 
@@ -65,6 +68,7 @@ class Inspection:
     thumbs: Thumbs
     sizes: NDArray[np.int32]
     grey: NDArray[np.bool_]
+    range_used: NDArray[np.float64]
     bad: dict[str, str]
 
     @property
@@ -96,6 +100,7 @@ def inspect(source: Source, tell: Callable[[str], None]) -> Inspection:
         thumbs=thumbs,
         sizes=np.array([look.size for look in looks], dtype=np.int32).reshape(-1, 2),
         grey=np.array([look.grey for look in looks], dtype=bool),
+        range_used=np.array([look.range_used for look in looks], dtype=np.float64),
         bad=dict(sorted(bad.items())),
     )
 
@@ -113,7 +118,7 @@ def _look(sample: Sample) -> _Look:
         return _Look(reason=error.strerror or str(error))
     sha256 = content_sha256(content)
     try:
-        image = open_rgb(content)
+        image, range_used = open_measured(content)
     except ValueError as error:
         return _Look(sha256, reason=str(error))
     return _Look(
@@ -122,6 +127,7 @@ def _look(sample: Sample) -> _Look:
         phash=perceptual_hash(image),
         size=image.size,
         grey=_is_grey(image),
+        range_used=math.nan if range_used is None else range_used,
         thumb=thumbnail(image),
     )
 

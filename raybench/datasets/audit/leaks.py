@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.datasets.audit.duplicates import Duplicates, find_duplicates
-from raybench.datasets.audit.findings import Finding, Severity, by_severity, plural
+from raybench.datasets.audit.findings import Finding, Severity, by_severity
 from raybench.datasets.audit.likeness import THUMB, Thumbs, thumbnail
 from raybench.datasets.cache.frames import Frames, Images
-from raybench.datasets.listing import some
+from raybench.datasets.listing import plural, some
 from raybench.datasets.splits import Indices
 
 _UNSPLIT = ""

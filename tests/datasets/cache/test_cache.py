@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from raybench.datasets.audit.perceptual import perceptual_hash
-from raybench.datasets.cache import build
+from raybench.datasets.cache import build, groups
 from raybench.datasets.cache import files as cache_files
 from raybench.datasets.cache import store as cache
 from raybench.datasets.cache.files import DamagedError, read_set
@@ -41,13 +41,13 @@ def spec(image_folder) -> DatasetSpec:
 def decoded(monkeypatch) -> list[int]:
     """Grows by one for every image that is decoded."""
     calls: list[int] = []
-    real = build.open_rgb
+    real = groups.open_rgb
 
     def counting(content):
         calls.append(len(content))
         return real(content)
 
-    monkeypatch.setattr(build, "open_rgb", counting)
+    monkeypatch.setattr(groups, "open_rgb", counting)
     return calls
 
 
@@ -80,7 +80,7 @@ def test_facts_of_every_file(spec, tmp_path):
 
 def test_a_second_process_decodes_and_hashes_nothing(spec, tmp_path, decoded, monkeypatch):
     first = open_cache(spec, 8, tmp_path / "c")
-    monkeypatch.setattr(build, "content_sha256", lambda content: pytest.fail("hashed again"))
+    monkeypatch.setattr(groups, "content_sha256", lambda content: pytest.fail("hashed again"))
     close_sets()
     assert open_cache(spec, 8, tmp_path / "c").digest == first.digest
     assert len(decoded) == 8
@@ -196,14 +196,27 @@ def test_what_is_gone_is_built_again_in_silence(spec, tmp_path):
         assert open_cache(spec, 8, tmp_path / "c", tell=pytest.fail).digest == first.digest
 
 
-def test_pixels_are_read_once_per_boot(spec, tmp_path, monkeypatch):
+@pytest.fixture
+def checked(monkeypatch) -> list[int]:
+    """Grows by one for every block of pixels that is checked."""
+    blocks: list[int] = []
+    real = cache_files.zlib.crc32
+
+    class Counting:
+        @staticmethod
+        def crc32(content: bytes) -> int:
+            blocks.append(1)
+            return real(content)
+
+    monkeypatch.setattr(cache_files, "zlib", Counting)
+    return blocks
+
+
+def test_pixels_are_read_once_per_boot(spec, tmp_path, monkeypatch, checked):
     folder = tmp_path / "c" / f"mine-8-{open_cache(spec, 8, tmp_path / 'c').digest[:12]}"
     marks = tmp_path / "c" / "index"
-    checked: list[int] = []
-    real = cache_files.zlib.crc32
-    monkeypatch.setattr(cache_files.zlib, "crc32", lambda *a: (checked.append(1), real(*a))[1])
     read_set(folder, marks)
-    assert checked == []
+    assert checked == []  # what was just written would come from memory
     monkeypatch.setattr(cache_files, "boot_id", lambda: "another boot")
     read_set(folder, marks)
     read_set(folder, marks)
@@ -217,11 +230,45 @@ def test_pixels_are_read_once_per_boot(spec, tmp_path, monkeypatch):
     assert checked == [1] * 4
 
 
+def test_pixels_changed_while_the_rest_is_written_are_found(spec, tmp_path, monkeypatch):
+    real = build.write_rest
+
+    def meddling(aside: Path, *rest: object) -> None:
+        flip_a_bit(aside / "pixels.bin", 700)
+        real(aside, *rest)
+
+    monkeypatch.setattr(build, "write_rest", meddling)
+    with pytest.raises(ResourceError, match="pixels.bin is not what was written"):
+        open_cache(spec, 8, tmp_path / "c")
+
+
+def test_every_block_of_pixels_is_checked(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(groups, "GROUP", 3)
+    data = open_cache(spec, 8, tmp_path / "c", "random")
+    pixels = np.array(data.images.pixels)
+    folder = tmp_path / "c" / f"mine-8c-{data.digest[:12]}"
+    for place in (0, len(pixels) // 2, len(pixels) - 1):
+        flip_a_bit(folder / "pixels.bin", place)
+        with pytest.raises(DamagedError, match="pixels.bin is not what was written"):
+            read_set(folder, tmp_path / "c" / "index")
+        flip_a_bit(folder / "pixels.bin", place)
+    read_set(folder, tmp_path / "c" / "index")
+
+
+def test_the_size_of_groups_changes_nothing(spec, tmp_path, monkeypatch):
+    one = open_cache(spec, 8, tmp_path / "a")
+    monkeypatch.setattr(groups, "GROUP", 3)
+    other = open_cache(spec, 8, tmp_path / "b")
+    assert other.digest == one.digest and other.sha256 == one.sha256
+    for name in ("images", "labels", "phash", "sizes"):
+        assert np.array_equal(getattr(other, name), getattr(one, name))
+
+
 def test_an_older_format_is_built_again(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(cache_files, "FORMAT_VERSION", 1)
     folder = tmp_path / "c" / f"mine-8-{open_cache(spec, 8, tmp_path / 'c').digest[:12]}"
     monkeypatch.undo()
-    with pytest.raises(DamagedError, match="of format 1, not 2"):
+    with pytest.raises(DamagedError, match="of format 1, not 3"):
         read_set(folder, tmp_path / "c" / "index")
     close_sets()
     open_cache(spec, 8, tmp_path / "c")
@@ -281,7 +328,7 @@ def test_a_builder_killed_in_the_middle_is_cleaned_up_after(spec, tmp_path):
             reached.touch()
             time.sleep(60)
 
-        build.open_rgb = stuck
+        groups.open_rgb = stuck
         open_cache(spec, 8, tmp_path / "c")
 
     child = multiprocessing.get_context("fork").Process(target=builder)
@@ -300,8 +347,9 @@ def test_progress_is_told_every_few_seconds(spec, tmp_path, monkeypatch):
     open_cache(spec, 8, tmp_path / "c", tell=said.append)
     assert said == []
     monkeypatch.setattr(build, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(groups, "GROUP", 3)
     open_cache(spec, 9, tmp_path / "c", tell=said.append)
-    assert said[3] == "data set mine: 3 of 8 images decoded"
+    assert said == [f"data set mine: {count} of 8 images decoded" for count in (3, 6, 8)]
 
 
 def test_pictures_keep_their_shape_for_crops(spec, tmp_path):
@@ -326,4 +374,4 @@ def test_meta_says_what_is_there(spec, tmp_path):
     data = open_cache(spec.model_copy(update={"group_by": "([0-9]+)[.]"}), 8, tmp_path / "c")
     meta = json.loads((tmp_path / "c" / f"mine-8-{data.digest[:12]}" / "meta.json").read_text())
     assert meta["groups"] == list(data.groups) == ["000", "001", "002", "003"] * 2
-    assert (meta["image_size"], meta["digest"], meta["format"]) == (8, data.digest, 2)
+    assert (meta["image_size"], meta["digest"], meta["format"]) == (8, data.digest, 3)

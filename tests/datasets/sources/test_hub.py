@@ -230,4 +230,4 @@ def test_checks_need_no_network():
     both = DatasetSpec(name="mine", source="hf:pets", path="here")
     assert len(check_dataset(both)) == 2
     (mistake,) = check_dataset(DatasetSpec(name="mine", source="hf:a/b", group_by="(a)"))
-    assert mistake.startswith("'group_by' need a `path:`")
+    assert mistake.startswith("'group_by' needs a `path:`")

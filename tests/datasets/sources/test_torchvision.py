@@ -13,6 +13,7 @@ import struct
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from raybench.datasets.decode import decode_image
 from raybench.datasets.sources.open import quiet
 from raybench.datasets.sources.samples import Source
 from raybench.datasets.sources.torchvision import _FILES, open_torchvision
+from raybench.download import DownloadError
 from raybench.errors import ResourceError
 from tests.standin import standin_server
 
@@ -319,12 +321,54 @@ def test_what_cannot_be_downloaded_says_where_it_was_looked_for(name, tmp_path, 
     def offline(url: str, *args: object, **kwargs: object) -> None:
         raise ResourceError("no network")
 
-    monkeypatch.setattr("raybench.datasets.sources.torchvision.download", offline)
+    monkeypatch.setattr("raybench.datasets.sources.torchvision_downloads.download", offline)
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(ResourceError) as error:
         open_torchvision(ALL[name], tmp_path / "downloads", quiet)
     text = str(error.value)
-    assert f"'{name}' is not in {tmp_path / 'downloads'}" in text and "By hand: " in text
+    assert f"'{name}' is not in {tmp_path / 'downloads'}" in text and text.count("By hand: ") == 1
+    assert "urlopen error" not in text
+
+
+def test_a_server_that_is_not_there_is_tried_and_told_once(tmp_path, monkeypatch):
+    """torchvision would ask again without encryption."""
+    asked: list[str] = []
+
+    def refuse(url: str, target: Path, **_: object) -> None:
+        asked.append(url)
+        raise DownloadError(target, f"asked {url}; the server was not reached")
+
+    monkeypatch.setattr("raybench.datasets.sources.torchvision_downloads.download", refuse)
+    with pytest.raises(ResourceError) as error:
+        open_torchvision(CARDS["cifar10"], tmp_path / "here", quiet)
+    (url,) = asked
+    text = str(error.value)
+    assert url.startswith("https:") and text.count("was not reached") == 1
+    target = tmp_path / "here" / "cifar-10-python.tar.gz"
+    assert f"(asked {url}; the server was not reached). By hand: get that file" in text
+    assert f"save it as {target}; or give" in text and text.count("By hand") == 1
+    asked.clear()
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["https://a.org/", "https://b.org/"])
+    with pytest.raises(ResourceError, match=r"\(asked https://a.*; asked https://b.*\)\. By hand"):
+        open_torchvision(CARDS["mnist"], tmp_path / "here", quiet)
+    assert [url[:14] for url in asked] == ["https://a.org/", "https://b.org/"]
+
+
+@pytest.mark.parametrize("name", ["cifar10", "caltech101", "pcam"])
+def test_offline_by_wish_nothing_is_asked(name, tmp_path, monkeypatch):
+    def connect(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=connect))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    damaged = tmp_path / "cifar-10-python.tar.gz"
+    damaged.write_bytes(b"half of it")
+    with pytest.raises(ResourceError) as error:
+        open_torchvision(ALL[name], tmp_path, quiet)
+    text = str(error.value)
+    assert "(HF_HUB_OFFLINE is set, so https://" in text and text.count("By hand") == 1
+    assert f"save it as {tmp_path}" in text and damaged.exists()
 
 
 def test_downloads_are_resumed_checked_and_told(tmp_path, monkeypatch):
@@ -361,6 +405,7 @@ def test_a_wrong_hash_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cls, "resources", [("a.gz", "0" * 32)])
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"x"))
     with standin_server(tmp_path) as server:
-        monkeypatch.setattr(cls, "mirrors", [server.url("")])
-        with pytest.raises(ResourceError, match="'mnist' is not in .*By hand"):
+        monkeypatch.setattr(cls, "mirrors", [server.url("nowhere/"), server.url("")])
+        with pytest.raises(ResourceError, match="'mnist' is not in .*corrupted.*By hand") as error:
             open_torchvision(CARDS["mnist"], tmp_path / "here", quiet)
+    assert "nowhere" not in str(error.value)  # it came, from the next mirror
