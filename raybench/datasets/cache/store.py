@@ -1,6 +1,6 @@
 """Decoded images on disk: content-addressed, memory-mapped, built once per machine.
 
-    <cache_dir>/<name>-<size>-<digest12>/    one decoded set: see cache_files
+    <cache_dir>/<name>-<size>-<digest12>/    one decoded set: see `files`
     <cache_dir>/index/<key>.json             what an unchanged spec had as its digest
     <cache_dir>/index/<key>.lock             held while hashing and building
     <cache_dir>/index/<folder>.verified      when its pixels were last read and found sound
