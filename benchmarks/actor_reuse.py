@@ -17,7 +17,7 @@ from quick_sweep import open_quick_sweep, run_on_ray
 
 from raybench.records import TrialRow
 from raybench.sweep.assignment import Assignment, Capacity
-from raybench.sweep.board import Shape
+from raybench.sweep.packing import Shape
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 TRIALS_PER_PAIR = 12

@@ -11,23 +11,29 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raybench.plan import Pair, make_plan
 from raybench.records import EndRecord, EpochRecord, Record, SweepSnapshot
+from raybench.spec import Recipe
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
-from raybench.sweep.board import Shape
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
+from raybench.sweep.packing import Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
 from raybench.validate import check_spec
 
 EPOCHS = 2
+METRICS = {f"val/metric_{number}": 0.5 for number in range(12)} | {
+    "val/accuracy": 0.5,
+    "val/nll": 0.5,
+}
+"""As many as a real epoch reports."""
 
 
 @dataclass
@@ -40,9 +46,12 @@ class QuickSweep:
 
 @contextlib.contextmanager
 def open_quick_sweep(
-    data: dict[str, Any], shape_of: Callable[[Pair], Shape], capacity: Capacity
+    data: dict[str, Any],
+    shape_of: Callable[[Pair], Shape],
+    capacity: Capacity,
+    expected_s: Callable[[Sequence[Pair]], Mapping[str, float]] = lambda pairs: {},
 ) -> Iterator[QuickSweep]:
-    """A new ledger and searcher for the sweep file ``data``."""
+    """A new ledger and searcher for the sweep file ``data``; see ``SweepSearcher``."""
     spec = check_spec(data, {}, Path.cwd())
     plan = make_plan(spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,23 +62,27 @@ def open_quick_sweep(
         ledger.register(plan)
         reader = SweepReader(engine, spec.name)
         searcher = SweepSearcher(
-            plan, ledger, reader.snapshot(), shape_of, lambda: capacity, lambda: math.inf,
-            lambda key: None,
+            plan, ledger, reader.snapshot(), Packing.fixed(plan.pairs, shape_of),
+            lambda: capacity, lambda: math.inf, lambda key: None, expected_s(plan.pairs),
         )  # fmt: skip
         yield QuickSweep(searcher, reader.snapshot)
         lease.release()
         engine.dispose()
 
 
-def quick_trial(final: bool, seconds: float = 0.0) -> Iterator[Record]:
-    """The records of a trial of ``seconds``; its end tells the process it ran in."""
-    best = {"val/accuracy": 0.5, "val/nll": 0.5}
+def quick_trial(
+    final: bool, seconds: float = 0.0, ballast: dict[str, Any] | None = None
+) -> Iterator[Record]:
+    """The records of a trial of ``seconds``; its end tells the process it ran in.
+
+    ``ballast`` does nothing: it makes the config as large as a real trial's.
+    """
     for epoch in range(1, EPOCHS + 1):
         time.sleep(seconds / EPOCHS)
-        yield EpochRecord(epoch, 0, 0.1, time.time(), 0.001, 1.0, 1, best)
+        yield EpochRecord(epoch, 0, 0.1, time.time(), 0.001, 1.0, 1, METRICS)
     test = {"test/accuracy": 0.5} if final else {}
     facts = {"pid": float(os.getpid())}
-    yield EndRecord("complete", time.time(), best_epoch=1, best=best, test=test, facts=facts)
+    yield EndRecord("complete", time.time(), best_epoch=1, best=METRICS, test=test, facts=facts)
 
 
 def run_inline(searcher: SweepSearcher, on_done: Callable[[int], None]) -> None:
@@ -104,8 +117,16 @@ def run_on_ray(
         assignment: Assignment
 
         def to_dict(self) -> dict[str, Any]:
-            final = self.assignment.seed is not None
-            return {"final": final, "seconds": seconds_of(self.assignment)}
+            pair, params = self.assignment.pair, dict(self.assignment.params)
+            return {
+                "final": self.assignment.seed is not None,
+                "seconds": seconds_of(self.assignment),
+                "ballast": {
+                    "backbone": pair.backbone.model_dump(mode="json"),
+                    "dataset": pair.dataset.model_dump(mode="json"),
+                    "recipe": Recipe().model_dump(mode="json") | params,
+                },
+            }
 
     def wait(thread: threading.Thread) -> None:
         thread.join(timeout=0.1)

@@ -10,10 +10,8 @@ trained and validated. Starting Ray, the MLflow store and the first process is t
 number of trials and stands in the whole time, which is printed too.
 
     python benchmarks/trial_overhead.py [--trials 8] [--rounds 3] [--slots 1]
-    python benchmarks/trial_overhead.py --flat 2000 [--pairs 40] [--slots 1] [--inline]
 
-``--flat N`` runs N trials that train nothing, through searcher, ledger and Tune (``--inline``:
-without Ray), and prints the cost per trial hundred by hundred: it should not grow.
+Whether that cost stays the same over thousands of trials is ``driver.py``'s question.
 """
 
 from __future__ import annotations
@@ -235,61 +233,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-# -- flat ----------------------------------------------------------------------------------------
-
-
-class Clock:
-    """Prints what each hundred of trials cost; the start of the first is not in it."""
-
-    def __init__(self) -> None:
-        self._done = 0
-        self._wall_s = self._cpu_s = 0.0
-
-    def tick(self, done: int) -> None:
-        """``done`` trials have ended by now."""
-        if done == 0 or (self._done and done // 100 == self._done // 100):
-            return
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        if self._done:
-            each = 1000 / (done - self._done)
-            say(
-                f"{done:6d}  {(wall_s - self._wall_s) * each:6.1f} ms a trial, "
-                f"{(cpu_s - self._cpu_s) * each:6.1f} ms of them the driver's processor time"
-            )
-        self._done, self._wall_s, self._cpu_s = done, wall_s, cpu_s
-
-
-def run_flat(trials: int, pairs: int, inline: bool, slots: int) -> None:
-    """N trials that train nothing, with all that surrounds them."""
-    import quick_sweep
-
-    from raybench.sweep.assignment import Capacity
-    from raybench.sweep.board import Shape
-
-    clock, data = Clock(), sweep_data(pairs, trials // pairs)
-    capacity = Capacity(float(slots), 0.0)
-    with quick_sweep.open_quick_sweep(data, lambda pair: Shape(1.0, 0.0), capacity) as sweep:
-
-        def watch() -> None:
-            lines = sweep.searcher.progress()
-            clock.tick(sum(line.search_done + line.final_done for line in lines))
-
-        say(f"{trials} trials of {pairs} pairs, {slots} at once, {versions()}")
-        if inline:
-            quick_sweep.run_inline(sweep.searcher, clock.tick)
-        else:
-            quick_sweep.run_on_ray(sweep.searcher, slots, 0, lambda assignment: 0.0, watch)
-
-
 def main() -> None:
-    """Compares, or runs one side for the comparison, or prints the flat curve."""
+    """Compares, or runs one side for the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slots", type=int, default=1, help="trials at once, a core each")
-    parser.add_argument("--flat", type=int, metavar="N", help="N trials that train nothing")
-    parser.add_argument("--pairs", type=int, default=40, help="with --flat: they share the trials")
-    parser.add_argument("--inline", action="store_true", help="with --flat: without Ray")
     parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -298,8 +247,6 @@ def main() -> None:
     if options.side:
         found = SIDES[options.side](options.folder, options.trials, options.slots)
         (options.folder / "answer.json").write_text(json.dumps(found))
-    elif options.flat:
-        run_flat(options.flat, options.pairs, options.inline, options.slots)
     else:
         compare(options.trials, options.rounds, options.slots)
 

@@ -17,6 +17,7 @@ from raybench.backbones.patterns import expand_pattern
 from raybench.datasets.folders import check_dataset
 from raybench.errors import SpecError
 from raybench.fields import SUBSET_PATTERN
+from raybench.methods import PROBE_PARAMS
 from raybench.mistakes import Mistakes, nearest
 from raybench.plan import pair_id
 from raybench.space import ladder_params
@@ -29,9 +30,6 @@ from raybench.spec import (
 from raybench.yamlio import KeyPath
 
 Origins = Mapping[str, Sequence[int]]
-
-_PROBE_PARAMS = {"linear_probe": "l2", "knn": "neighbors"}
-"""Methods that leave the backbone as it is, and the one thing each of them can tune."""
 
 
 def check_values(
@@ -89,8 +87,8 @@ def _check_device(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -
 def _check_method_space(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
     """A method tunes only what it reads."""
     method = spec.recipe.method
-    own = _PROBE_PARAMS.get(method)
-    others = {name: probe for probe, name in _PROBE_PARAMS.items() if probe != method}
+    own = PROBE_PARAMS.get(method)
+    others = {name: probe for probe, name in PROBE_PARAMS.items() if probe != method}
     for name in spec.space:
         if name in others:
             mistakes.add(
@@ -103,7 +101,7 @@ def _check_method_space(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mista
 def _check_probe(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
     """One epoch, and one final seed where nothing is drawn: its copies would prove nothing."""
     method = spec.recipe.method
-    if method not in _PROBE_PARAMS:
+    if method not in PROBE_PARAMS:
         return
     if spec.recipe.epochs != 1:
         mistakes.add(

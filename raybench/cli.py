@@ -60,6 +60,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "sync": sweeps.sync,
     "ui": sweeps.ui,
     "backbones": materials.backbones,
+    "profile": materials.profile,
     "datasets": materials.datasets,
     "check": materials.check,
     "cache": materials.cache,

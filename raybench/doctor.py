@@ -14,6 +14,7 @@ from typing import Any
 
 from raybench.download import is_offline
 from raybench.errors import RaybenchError
+from raybench.gpus import local_gpus, why_alone
 from raybench.settings import Settings
 
 LOW_DISK_GB = 5.0
@@ -73,7 +74,10 @@ def _device(settings: Settings) -> Finding:
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("device", True, f"{len(names)} GPU: {', '.join(sorted(set(names)))}")
+        text = f"{len(names)} GPU: {', '.join(sorted(set(names)))}"
+        if why := why_alone(local_gpus()):
+            text += f"; {why}: one trial on each at a time"
+        return Finding("device", True, text)
     problem = unusable_gpu()
     if problem is not None:
         return Finding("device", False, problem)

@@ -8,6 +8,7 @@
         ├── LeaseHeldError        another driver owns this sweep
         ├── HomeError             the home is damaged, unwritable or of another version
         └── ResourceError         weights, hub, GPU, cluster or tracking store out of reach
+            └── TooLargeError     a model does not fit into the device's memory
 
 A trial that fails, diverges, runs out of memory or is stopped early is no exception: it is a state
 on its record (``raybench.records``). A traceback that a user sees is our bug.
@@ -65,3 +66,7 @@ class HomeError(SetupError):
 
 class ResourceError(SetupError):
     """Something outside the home is missing: weights, hub, GPU, cluster, tracking store."""
+
+
+class TooLargeError(ResourceError):
+    """A model cannot be trained in the device's memory, however small its micro-batches."""

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from raybench.records import SweepSnapshot
     from raybench.settings import Settings
+    from raybench.sweep.options import Observer, Tracker
     from raybench.sweep.preflight import Preflight
     from raybench.sweep.reader import SweepReader
-    from raybench.sweep.run import Observer, RunResult, Tracker
+    from raybench.sweep.run import RunResult
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def run_sweep_file(
 ) -> RunResult:
     """``run`` with every option, returning how it ended."""
     from raybench.settings import resolve_settings
-    from raybench.sweep.run import RunOptions, run_sweep
+    from raybench.sweep.options import RunOptions
+    from raybench.sweep.run import run_sweep
     from raybench.validate import load_spec
 
     settings = resolve_settings(home)
@@ -129,7 +131,8 @@ def run_sweep_file(
         accept_leaks=accept_leaks,
         tracker=_tracker_factory(settings) if tracking else None,
     )
-    return run_sweep(load_spec(spec, overrides), settings, options, observer)
+    tell = observer.message if observer is not None else lambda sentence: None
+    return run_sweep(load_spec(spec, overrides, tell), settings, options, observer)
 
 
 def fetch(
@@ -153,7 +156,7 @@ def fetch(
     from raybench.sweep.preflight import check_everything
     from raybench.validate import load_spec
 
-    plan = make_plan(load_spec(spec, overrides))
+    plan = make_plan(load_spec(spec, overrides, tell))
     settings = resolve_settings(home)
     create_home(settings)
     nothing = SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())

@@ -32,6 +32,10 @@ def _add_declaring(verbs: Any) -> None:
     _spec_arguments(verb)
     _home(verb)
     verb.add_argument("--usd-per-hour", type=_amount, metavar="X", help="price of one device-hour")
+    verb.add_argument(
+        "--devices", type=_positive, metavar="N",
+        help="wall time on N GPUs, on CPU N trials at once (default: what this machine offers)",
+    )  # fmt: skip
     _json(verb)
 
 
@@ -64,7 +68,7 @@ def _add_reading(verbs: Any) -> None:
     _sweep(verb)
     _json(verb)
     verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
-    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs")
+    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs, costs")
     verb = _verb(verbs, "sync", "complete or rebuild MLflow from the ledger")
     _sweep(verb)
     verb = _verb(verbs, "ui", "MLflow's UI on this home, loopback only")
@@ -79,6 +83,20 @@ def _add_looking(verbs: Any) -> None:
     )
     verb.add_argument(
         "--image-size", type=_side, metavar="N", help="measure MACs at this size, now"
+    )
+    _json(verb)
+    verb = _verb(verbs, "profile", "measure latency, throughput, memory and energy, each alone")
+    verb.add_argument(
+        "what", nargs="+", metavar="SWEEP|BACKBONE",
+        help="a sweep's backbones at its image size; or names, groups, patterns",
+    )  # fmt: skip
+    _home(verb)
+    verb.add_argument(
+        "--image-size", type=_side, metavar="N", help="default: the sweep's, else the weights' own"
+    )
+    verb.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), help="default: auto")
+    verb.add_argument(
+        "--threads", type=_positive, metavar="N", help="of the CPU; default: a trial's, else 1"
     )
     _json(verb)
     verb = _verb(verbs, "datasets", "what can be named as a data set")
@@ -125,6 +143,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def _side(text: str) -> int:
     value = int(text)
     if not 0 < value <= 4096:
@@ -141,7 +166,7 @@ def _port(text: str) -> int:
 
 # argparse puts a type's name into "invalid ... value"
 _amount.__name__, _count.__name__, _port.__name__ = "amount", "count", "port"
-_side.__name__ = "number of pixels"
+_side.__name__, _positive.__name__ = "number of pixels", "positive number"
 
 
 def _spec_arguments(

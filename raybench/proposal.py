@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from raybench.backbones.cards import GROUPS
 from raybench.datasets.folders import DatasetCounts, check_dataset, count_dataset
-from raybench.errors import DataError, ResourceError, UserInputError
+from raybench.errors import DataError, ResourceError, TooLargeError, UserInputError
 from raybench.settings import Settings
 from raybench.spec import BackboneSpec, DatasetSpec, Recipe
-from raybench.trial.speed import Speed, measure_speed
+from raybench.trial.footprint import measure_footprint
 
 Tell = Callable[[str], None]
 
@@ -38,6 +38,14 @@ CROSS_VALIDATE_BELOW = 1000
 FOLDS = 5
 SAMPLED_IMAGES = 200
 LEAST_BACKBONES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Wall seconds per image."""
+
+    train_s: float
+    evaluate_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,8 @@ def propose(
     machine = _machine(limits)
     sizes = _sizes(short_side, machine)
     candidates, left_out = _available(machine, settings, tell)
-    speeds = _speeds(candidates, counts.classes, sizes[0], tell)
+    speeds, too_large = _speeds(candidates, counts.classes, sizes[0], tell)
+    left_out |= too_large
     folds = FOLDS if _can_cross(counts, dataset) else None
     left_s = budget_s - (time.monotonic() - started)
     usable_s = machine.usable * left_s - START_S
@@ -242,14 +251,27 @@ def _available(
 
 def _speeds(
     candidates: Mapping[str, BackboneSpec], classes: int, image_size: int, tell: Tell
-) -> dict[str, Speed]:
-    speeds = {}
+) -> tuple[dict[str, Speed], dict[str, str]]:
+    """Measured here, and why some could not be.
+
+    Raises:
+        TooLargeError: fewer than two fit into the device's memory.
+    """
+    speeds: dict[str, Speed] = {}
+    too_large: dict[str, str] = {}
+    recipe = Recipe(image_size=image_size, batch_size=MOST_PER_BATCH)
     for key, spec in candidates.items():
-        recipe = Recipe(image_size=image_size, batch_size=MOST_PER_BATCH)
-        speeds[key] = measure_speed(spec, classes, recipe)
-        rate = 1 / speeds[key].train_s
-        tell(f"speed: {key} trains on {rate:.0f} images/s at {image_size} px")
-    return speeds
+        try:
+            found = measure_footprint(spec, classes, recipe)
+        except TooLargeError as problem:
+            too_large[key] = str(problem)
+            tell(f"left out: {key}: {problem}")
+            continue
+        speeds[key] = Speed(found.train_s, found.evaluate_s)
+        tell(f"speed: {key} trains on {1 / found.train_s:.0f} images/s at {image_size} px")
+    if len(speeds) < LEAST_BACKBONES:
+        raise TooLargeError(too_large.values())
+    return speeds, too_large
 
 
 def _can_cross(counts: DatasetCounts, dataset: DatasetSpec) -> bool:

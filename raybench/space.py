@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 Params = dict[str, float]
 
+WHOLE = frozenset({"batch_size", "epochs", "neighbors"})
+"""Hyperparameters that are whole numbers."""
+
 
 class Range(BaseModel):
     """One tuned hyperparameter: its default beside its range.
@@ -57,14 +60,19 @@ def ladder_params(space: Space, ladder: Ladder) -> tuple[Params, ...]:
 
     A mapping of lists is walked in step (all lists have one length); the default comes first when
     it is not among them, and is moved to the front when it is. A count ``n`` gives the default and
-    the midpoints of ``n - 1`` equal cells of the first parameter, others at their default.
+    the midpoints of ``n - 1`` equal cells of the first parameter, others at their default; whole
+    numbers are rounded, and fewer where two fall together.
     """
     default = default_params(space)
     if isinstance(ladder, int):
         if ladder <= 1 or not space:
             return (default,)
         name = "lr" if "lr" in space else sorted(space)[0]
-        return (default, *({**default, name: v} for v in space[name].midpoints(ladder - 1)))
+        points = space[name].midpoints(ladder - 1)
+        if name in WHOLE:
+            rounded = dict.fromkeys(float(round(v)) for v in points)
+            points = tuple(v for v in rounded if v != default[name])
+        return (default, *({**default, name: v} for v in points))
     length = max((len(values) for values in ladder.values()), default=0)
     steps = [
         {**default, **{name: float(values[index]) for name, values in ladder.items()}}

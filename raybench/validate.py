@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,25 @@ from raybench.checks import check_names, check_values
 from raybench.datasets.sources.names import is_source, source_entry
 from raybench.errors import SpecError
 from raybench.fields import as_json
+from raybench.methods import method_of, switch_method
 from raybench.mistakes import Mistakes
 from raybench.shape import Origins, parse_shape
 from raybench.spec import SweepSpec
 from raybench.yamlio import KeyPath, parse_file, parse_yaml
 
 
-def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+def load_spec(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> SweepSpec:
     """Read, override and check a sweep file.
 
     Args:
         source: a path, or the name of a shipped file (``quickstart``).
-        overrides: ``key.path=value`` strings, applied before anything is checked.
+        overrides: ``key.path=value`` strings, applied before anything is checked. One that
+            changes ``recipe.method`` fits the rest of the file to it (``methods``).
+        tell: hears what was fitted.
 
     Raises:
         SpecError: with every mistake found.
@@ -42,8 +49,12 @@ def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
             f"{path.name}: a sweep file is a mapping of keys (name, backbones, datasets ...), "
             f"got {as_json(raw)}; 'raybench validate quickstart' checks a shipped one"
         )
-    _override_all(raw, overrides, lines)
-    return check_spec(raw, lines, path.parent.resolve(), path.name)
+    before = method_of(raw)
+    fitted = switch_method(raw, before, _override_all(raw, overrides, lines))
+    spec = check_spec(raw, lines, path.parent.resolve(), path.name)
+    if fitted:
+        tell(fitted)
+    return spec
 
 
 def find_spec(source: str | Path) -> Path:
@@ -133,11 +144,16 @@ def _dataset_entries(entry: Any) -> list[Any]:
     return [entry]
 
 
-def _override_all(raw: dict[str, Any], overrides: Sequence[str], lines: dict[KeyPath, int]) -> None:
+def _override_all(
+    raw: dict[str, Any], overrides: Sequence[str], lines: dict[KeyPath, int]
+) -> set[KeyPath]:
+    """Apply all; returns the paths that were set."""
     mistakes: list[str] = []
+    given = set()
     for override in overrides:
         try:
             path = _override(raw, override)
+            given.add(path)
             lines[path] = Mistakes.FROM_SET
             for depth in range(1, len(path)):
                 lines.setdefault(path[:depth], Mistakes.FROM_SET)
@@ -145,6 +161,7 @@ def _override_all(raw: dict[str, Any], overrides: Sequence[str], lines: dict[Key
             mistakes += error.mistakes
     if mistakes:
         raise SpecError(mistakes)
+    return given
 
 
 def _override(raw: dict[str, Any], override: str) -> KeyPath:

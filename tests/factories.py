@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from raybench.records import (
@@ -22,6 +23,7 @@ from raybench.records import (
     TrialState,
 )
 from raybench.seeding import derive_seed
+from tests.measurements import make_profile, make_timing
 
 STARTED_AT = 1_770_000_000.0
 DEFAULT_LR = 3e-4
@@ -300,3 +302,20 @@ def _spec(metric: str) -> dict[str, Any]:
         "final": {"seeds": [0, 1, 2], "configs": ["tuned", "default"], "selection": "val"},
         "seed": 0,
     }
+
+
+def profiled_snapshot() -> SweepSnapshot:
+    """``realistic_snapshot`` with the costs of its backbones, all but the first undisturbed."""
+    snapshot = realistic_snapshot()
+    names = dict.fromkeys(pair.backbone for pair in snapshot.pairs)
+    pairs = tuple(replace(p, backbone_spec={"name": p.backbone}) for p in snapshot.pairs)
+    profiles = tuple(
+        make_profile(
+            backbone=name,
+            single=make_timing(median_ms=2.0 * number),
+            shared=number == 1,
+            seen="other processes took 50 % <b>of all</b>",
+        )
+        for number, name in enumerate(names, start=1)
+    )
+    return replace(snapshot, pairs=pairs, profiles=profiles)

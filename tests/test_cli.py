@@ -119,7 +119,14 @@ def test_each_sentence_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypat
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("nosuch",), ("run",), ("ui", "--port", "99999"), ("plan", "x", "--usd-per-hour", "-1")],
+    [
+        (),
+        ("nosuch",),
+        ("run",),
+        ("ui", "--port", "99999"),
+        ("plan", "x", "--usd-per-hour", "-1"),
+        ("plan", "x", "--devices", "0"),
+    ],
 )
 def test_what_cannot_be_parsed_ends_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -179,8 +186,8 @@ def test_report_files(capsys, finished_home, tmp_path):
     code, out, err = told(
         capsys, "report", "--home", finished_home, "--html", page, "--csv", folder, "--json"
     )
-    assert code == 0 and json.loads(out) and err.count("wrote ") == 4
-    assert page.stat().st_size > 1000 and len(list(folder.glob("*.csv"))) == 3
+    assert code == 0 and json.loads(out) and err.count("wrote ") == 5
+    assert page.stat().st_size > 1000 and len(list(folder.glob("*.csv"))) == 4
 
 
 def test_running_again_runs_nothing_and_ends_with_the_leaderboard(

@@ -10,13 +10,14 @@ import yaml
 
 from raybench import proposal
 from raybench.cli import main
-from raybench.errors import ResourceError, UserInputError
+from raybench.errors import ResourceError, TooLargeError, UserInputError
 from raybench.proposal import Design, propose
 from raybench.proposal_file import sweep_text
+from raybench.records import Footprint
 from raybench.settings import Settings, resolve_settings
 from raybench.spec import BackboneSpec, DatasetSpec
-from raybench.trial.speed import Speed
 from raybench.validate import load_spec
+from tests.measurements import make_footprint
 
 CANDIDATES = tuple(
     BackboneSpec(name=f"timm:{name}", weights="none")
@@ -35,10 +36,13 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds per training image by name, in place of measurements."""
     known = {"timm:test_resnet": 0.01, "timm:test_vit": 0.02, "timm:test_efficientnet": 0.03}
 
-    def measure(spec: BackboneSpec, *_: Any, **__: Any) -> Speed:
-        return Speed(known[spec.name], known[spec.name] / 3)
+    def measure(spec: BackboneSpec, *_: Any, **__: Any) -> Footprint:
+        if spec.name not in known:
+            raise TooLargeError(f"'{spec.name}' does not fit")
+        seconds = known[spec.name]
+        return make_footprint(backbone=spec.name, train_s=seconds, evaluate_s=seconds / 3)
 
-    monkeypatch.setattr(proposal, "measure_speed", measure)
+    monkeypatch.setattr(proposal, "measure_footprint", measure)
     monkeypatch.setattr(proposal, "_machine", lambda limits: proposal._Machine(2, 0))
     return known
 

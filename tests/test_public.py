@@ -28,5 +28,6 @@ def test_the_exception_tree_has_the_exit_codes_of_the_contract():
         "LeaseHeldError": 3,
         "HomeError": 3,
         "ResourceError": 3,
+        "TooLargeError": 3,
     }
     assert all(name in str(errors.__doc__) for name in codes)

@@ -18,6 +18,7 @@ from raybench.records import (
     to_dict,
 )
 from tests.factories import final_trial, make_pair, search_trial
+from tests.measurements import make_footprint, make_profile
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 METRICS = st.dictionaries(st.sampled_from(["val/accuracy", "val/nll", "train/loss"]), NUMBER)
@@ -61,6 +62,20 @@ def test_what_sql_would_mangle_is_refused(bad):
 def test_keys_of_a_newer_version_are_ignored():
     record = search_trial("p", 0).epochs[0]
     assert from_dict(to_dict(record) | {"carbon_g": 3}) == record
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [make_footprint(peak_memory_gb=None), make_profile(), make_profile(training=None, macs=None)],
+)
+def test_what_was_measured_survives_json(stored):
+    data = json.loads(json.dumps(stored.to_dict()))
+    assert type(stored).from_dict(data | {"carbon_g": 3}) == stored
+
+
+def test_a_measurement_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        make_footprint(train_s=math.inf).to_dict()
 
 
 def test_which_way_is_better():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,6 +34,7 @@ def test_midpoints_of_equal_cells():
     assert LR.midpoints(4) == pytest.approx((10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5), rel=1e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200))
 def test_midpoints_lie_inside_and_rise(count):
     points = LR.midpoints(count)
@@ -70,3 +71,10 @@ def test_lists_are_walked_in_step():
 def test_nothing_tuned_leaves_the_default_alone():
     assert ladder_params({}, 5) == ({},)
     assert default_params({"lr": LR, "drop_path": DECAY}) == {"drop_path": 0.0, "lr": 1e-3}
+
+
+def test_steps_of_whole_numbers_are_whole_and_differ():
+    neighbors = Range(default=20, low=1, high=20, log=True)
+    assert [s["neighbors"] for s in ladder_params({"neighbors": neighbors}, 5)] == [20, 1, 3, 7, 14]
+    steps = [s["neighbors"] for s in ladder_params({"neighbors": neighbors}, 100)]
+    assert steps[0] == 20 and sorted(steps) == list(range(1, 21))

@@ -12,7 +12,10 @@ from raybench.records import SweepSnapshot, TrialRow
 
 
 def summarize(snapshot: SweepSnapshot) -> dict[str, Any]:
-    """The whole sweep as JSON types. Pairs that left the file stand under ``former_pairs``."""
+    """The whole sweep as JSON types. Pairs that left the file stand under ``former_pairs``.
+
+    ``profiles``: what its backbones cost, measured alone (``records.Profile``).
+    """
     current = [p for p in snapshot.pairs if p.current]
     former = [p for p in snapshot.pairs if not p.current]
     return {
@@ -23,6 +26,7 @@ def summarize(snapshot: SweepSnapshot) -> dict[str, Any]:
         "lease": None if snapshot.lease is None else dict(snapshot.lease),
         "pairs": [_pair_json(pair_result(p, snapshot.metric)) for p in current],
         "former_pairs": [_pair_json(pair_result(p, snapshot.metric)) for p in former],
+        "profiles": [profile.to_dict() for profile in snapshot.profiles],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -89,6 +90,24 @@ def millions(parameters: float | None) -> str:
         return MISSING
     count = parameters / 1e6
     return f"{count:.1f} M" if count >= 0.1 else f"{count:.3f} M"
+
+
+def giga(count: float | None) -> str:
+    """Billions as ``4.1 G``; ``0.022 G`` below one."""
+    if count is None:
+        return MISSING
+    billions = count / 1e9
+    return f"{billions:.3f} G" if billions < 1 else f"{billions:,.1f} G"
+
+
+def short(value: float | None) -> str:
+    """Three digits that count: ``0.842``, ``5.03``, ``23.1``, ``1,234``."""
+    if value is None:
+        return MISSING
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    rounded = round(value, digits)
+    digits = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
+    return f"{rounded:,.{max(0, digits)}f}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -178,7 +178,7 @@ def _measured(model: Model, weights: Description, image_size: int) -> Descriptio
     spec = BackboneSpec(name=model.name + dotted, weights="none", kwargs=dict(model.kwargs))
     sized = replace(weights, input_size=(image_size, image_size), parameters=None, macs=None)
     try:
-        parameters, macs = measure_built(spec, image_size)
+        parameters, macs, _ = measure_built(spec, image_size)
     except RaybenchError as error:
         return replace(sized, refusal=str(error))
     return replace(sized, parameters=parameters, macs=macs)

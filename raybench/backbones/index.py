@@ -60,6 +60,17 @@ def split_name(name: str) -> tuple[str, str, str]:
     return library, model, tag
 
 
+def without_tag(name: str) -> str:
+    """The model alone: ``timm:convnext_tiny`` of ``timm:convnext_tiny.fb_in1k``."""
+    library, model, _ = split_name(name)
+    return f"{library}:{model}"
+
+
+def network_key(name: str, kwargs: Mapping[str, Any]) -> str:
+    """Equal for what costs the same: weights and their tag play no part."""
+    return json.dumps([without_tag(name), dict(kwargs)], sort_keys=True)
+
+
 def is_url(weights: str) -> bool:
     """Whether ``weights`` names a place in a network."""
     return "://" in weights

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates (MACs) of models, counted on torch's meta device.
+"""Parameters, multiply-accumulates (MACs) and activations of models, counted on the meta device.
 
 Nothing is allocated there, so the largest model takes no more memory than the smallest.
 """
@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raybench.backbones.index import INDEXED, load_index
 from raybench.spec import BackboneSpec
@@ -29,28 +29,42 @@ _NEED_NUMBERS = ("wavemix:", "torchvision:regnet_")
 Counts = tuple[int | None, int | None]
 
 
-def count(
-    make: Callable[[], nn.Module], height: int, width: int, device: str = "meta"
-) -> tuple[int, int]:
-    """Parameters, and MACs of one (1, 3, height, width) image, of the model that ``make`` builds.
+class Size(NamedTuple):
+    """Of a model, and of one image that goes through it."""
 
-    Counted are convolutions and matrix products, attention included.
+    parameters: int
+    macs: int
+    activations: int
+
+
+def count(make: Callable[[], nn.Module], height: int, width: int, device: str = "meta") -> Size:
+    """Of the model that ``make`` builds, for one (1, 3, height, width) image.
+
+    MACs are those of convolutions and matrix products, attention included; activations what
+    convolutions and linear layers put out.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
+
+    from raybench.backbones.activations import ActivationCounter
 
     with torch.device(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = make().eval()
         # With gradients on: without them the counter's own hooks fail in models that call a
         # module on a detached tensor (torch 2.11).
-        with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        with (
+            torch.enable_grad(),
+            ActivationCounter() as outputs,
+            FlopCounterMode(display=False) as counter,
+        ):
             model(torch.zeros(1, 3, height, width))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return parameters, counter.get_total_flops() // 2  # it counts multiplications and additions
+    macs = counter.get_total_flops() // 2  # it counts multiplications and additions
+    return Size(parameters, macs, outputs.total)
 
 
-def measure_built(spec: BackboneSpec, image_size: int) -> tuple[int, int]:
+def measure_built(spec: BackboneSpec, image_size: int) -> Size:
     """As a trial builds it for square images, with ``CLASSES`` classes; weights play no part.
 
     Raises:
@@ -111,7 +125,7 @@ def measure_timm(full: str, tell: Callable[[str], None] = lambda _: None) -> Cou
 
     _, height, width = get_pretrained_cfg(full).input_size
     try:
-        return count(lambda: timm.create_model(full), height, width)
+        return count(lambda: timm.create_model(full), height, width)[:2]
     except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         tell(f"{full} cannot be measured: {type(error).__name__}: {error}")
         return None, None
@@ -168,6 +182,6 @@ def _refuses_other_sizes(name: str) -> bool:
 def _wavemix_model(name: str) -> list[Any]:
     from raybench.backbones.wavemix_table import WAVEMIX, WAVEMIX_REPOSITORY
 
-    counts = measure_built(BackboneSpec(name=f"wavemix:{name}"), WAVEMIX_SIZE)
+    counts = measure_built(BackboneSpec(name=f"wavemix:{name}"), WAVEMIX_SIZE)[:2]
     cells = [*counts, WAVEMIX_SIZE, 0, "", WAVEMIX_REPOSITORY, _WAVEMIX_HOME]
     return ["wavemix", {tag: cells for tag in WAVEMIX[name].files}]

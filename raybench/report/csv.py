@@ -1,9 +1,10 @@
-"""The sweep as three CSV files, for spreadsheets and R."""
+"""The sweep as four CSV files, for spreadsheets and R."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from raybench.analysis.cost import costs_frame
 from raybench.analysis.frames import records_frame, trials_frame
 from raybench.analysis.ranking import leaderboard
 from raybench.records import SweepSnapshot
@@ -11,7 +12,7 @@ from raybench.report.files import write_text
 
 
 def write_csv(snapshot: SweepSnapshot, folder: Path) -> tuple[Path, ...]:
-    """Writes ``leaderboard.csv``, ``trials.csv`` and ``epochs.csv`` into ``folder``.
+    """Writes ``leaderboard.csv``, ``trials.csv``, ``epochs.csv``, ``costs.csv`` into ``folder``.
 
     Raises:
         HomeError: the folder cannot be written.
@@ -20,6 +21,7 @@ def write_csv(snapshot: SweepSnapshot, folder: Path) -> tuple[Path, ...]:
         "leaderboard.csv": leaderboard(snapshot),
         "trials.csv": trials_frame(snapshot),
         "epochs.csv": records_frame(snapshot),
+        "costs.csv": costs_frame(snapshot),
     }
     return tuple(
         write_text(folder / name, frame.to_csv(index=False, lineterminator="\n"))

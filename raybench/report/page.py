@@ -15,6 +15,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raybench.analysis import numbers
+from raybench.analysis.cost import COLUMNS, sweep_cost_tables
 from raybench.analysis.ranking import RULE, answers
 from raybench.analysis.results import PairResult, pair_results
 from raybench.analysis.tunability import tuned_names, warnings
@@ -59,6 +60,8 @@ def _context(snapshot: SweepSnapshot) -> dict[str, Any]:
         "metric_title": numbers.metric_title(snapshot.metric),
         "chosen_title": "lr" if set(tuned_names(snapshot)) <= {"lr"} else "chosen",
         "tasks": task_sections(snapshot, looks),
+        "cost_columns": list(COLUMNS),
+        "costs": sweep_cost_tables(snapshot),
         "caption": caption(snapshot),
         "rule": RULE,
         "warnings": warnings(snapshot),

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from raybench.analysis import numbers
+from raybench.analysis.cost import Latencies, latencies
 from raybench.analysis.ranking import Standing, standings
 from raybench.analysis.results import PairResult
 from raybench.analysis.tunability import responses, tuned_names
@@ -52,7 +53,10 @@ def _task(
     scale = charts.interval_scale(ranked)
     leader = ranked[0].result.mean
     results = [s.result for s in ranked]
-    figures = (*_response_figures(snapshot, task, looks), *_summary_figures(results, looks))
+    figures = (
+        *_response_figures(snapshot, task, looks),
+        *_summary_figures(results, latencies(snapshot), looks),
+    )
     return {
         "name": task,
         "rows": [_row(s, looks) | {"bar": charts.interval_bar(s, scale, leader)} for s in ranked],
@@ -107,7 +111,9 @@ def _response_figures(snapshot: SweepSnapshot, task: str, looks: Looks) -> Itera
         yield Figure(f"How each backbone responds to {name}", _RESPONSE_NOTE, chart)
 
 
-def _summary_figures(results: Sequence[PairResult], looks: Looks) -> Iterator[Figure]:
+def _summary_figures(
+    results: Sequence[PairResult], measured: Latencies, looks: Looks
+) -> Iterator[Figure]:
     yield Figure("What tuning bought", _TUNING_NOTE, charts.tuning_chart(results, looks))
     seconds = [r.search_device_seconds + r.final_device_seconds for r in results]
     chart = charts.cost_chart(results, seconds, "device seconds, search and finals", looks)
@@ -115,3 +121,7 @@ def _summary_figures(results: Sequence[PairResult], looks: Looks) -> Iterator[Fi
     sizes = [None if r.parameters is None else r.parameters / 1e6 for r in results]
     chart = charts.cost_chart(results, sizes, "parameters in millions", looks)
     yield Figure("Against size", _SIZE_NOTE, chart)
+    milliseconds = [measured.by_pair_ms.get(r.pair.id) for r in results]
+    chart = charts.cost_chart(results, milliseconds, "latency of one image in ms", looks)
+    note = f"Median of one image at a time, measured alone ({measured.title}); see Cost."
+    yield Figure("Against latency", note, chart)

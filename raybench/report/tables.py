@@ -11,10 +11,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import numbers
+from raybench.analysis.cost import sweep_cost_tables
 from raybench.analysis.ranking import RULE, Standing, answers, standings
 from raybench.analysis.results import PairResult, by_task, final_metric, pair_results
 from raybench.analysis.tunability import tuned_names, warnings
 from raybench.records import SweepSnapshot
+from raybench.report.cost_tables import cost_grids
 from raybench.report.grid import Row, grid
 from raybench.report.wording import caption, failure_lines, leak_notes
 
@@ -30,6 +32,9 @@ def leaderboard_table(snapshot: SweepSnapshot) -> RenderableType:
         parts += [grid(title, _leader_columns(snapshot), rows, sentences[task]), Text()]
     if not parts:
         return Text(f"{snapshot.sweep} names no pairs yet.")
+    costs = sweep_cost_tables(snapshot)
+    if costs:
+        parts += [cost_grids(costs), Text()]
     parts.append(Text(f"{caption(snapshot)} {RULE}", style="dim"))
     marks = [*leak_notes(snapshot), *warnings(snapshot)]
     parts += [Text(f"! {line}", style="yellow") for line in marks]

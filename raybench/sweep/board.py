@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,31 +13,19 @@ from raybench.selection import select_winner
 from raybench.space import Params
 from raybench.spec import SweepSpec
 from raybench.sweep.ledger import TrialKey
+from raybench.sweep.packing import Fit
 from raybench.sweep.progress import (
     TERMINAL,
     FinalRun,
     final_run,
     finals_wanted,
+    most_at_once,
     pair_state,
 )
 from raybench.sweep.scheduler import stops_early
 from raybench.sweep.tally import Tally
 
 USER_FAILURES_END_PAIR = 3
-MIN_PAIR_CONCURRENCY = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What one trial asks of the cluster: CPU cores and a GPU share."""
-
-    cpus: float
-    gpus: float
-
-    @property
-    def device_share(self) -> float:
-        """What its wall seconds are charged with: the GPU share, or the cores on CPU."""
-        return self.gpus or self.cpus
 
 
 class PairBoard:
@@ -46,29 +33,21 @@ class PairBoard:
 
     Args:
         rows: the pair's trials as the ledger holds them at the start of this attempt.
-        shape: resources of one trial; grows when a trial runs out of memory.
     """
 
-    def __init__(self, pair: Pair, spec: SweepSpec, rows: Iterable[TrialRow], shape: Shape) -> None:
-        self.pair, self.shape = pair, shape
+    def __init__(self, pair: Pair, spec: SweepSpec, rows: Iterable[TrialRow]) -> None:
+        self.pair = pair
         self._spec, self._metric = spec, spec.search.metric
         self._rows: dict[Phase, dict[int, TrialRow]] = {"search": {}, "final": {}}
         self._curves: dict[int, list[float]] = {}
         self._tally = Tally()
         self._winner: TrialRow | None = None
-        self.active: dict[TrialKey, Shape] = {}
+        self.active: dict[TrialKey, Fit] = {}
         """Trials in a slot, with what each of them holds."""
         self.returning: deque[TrialKey] = deque()
         """Trials of an earlier life, or to be retried: resumed before anything new is asked."""
         for row in rows:
             self.add(row)
-            for failure in row.failures:
-                if failure.startswith("oom"):
-                    self.grow(Shape(shape.cpus, _share_of(failure) or shape.gpus))
-
-    def grow(self, used: Shape) -> None:
-        """The next share up from the one that was too small; at most a whole GPU."""
-        self.shape = Shape(self.shape.cpus, max(self.shape.gpus, min(1.0, used.gpus * 2)))
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -135,19 +114,27 @@ class PairBoard:
 
     @property
     def concurrency(self) -> int:
-        """Search trials at once.
-
-        With TPE at most half the quota (but eight): more at once than it has results to learn
-        from turns the sampler into random search.
-        """
-        if self._spec.search.sampler != "tpe":
-            return self.pair.quota
-        return max(MIN_PAIR_CONCURRENCY, math.ceil(self.pair.quota / 2))
+        """Search trials at once."""
+        return most_at_once(self._spec.search.sampler, self.pair.quota)
 
     def finals_owed(self) -> list[FinalRun]:
         """Finals not created yet, for the winner so far."""
         have = {final_run(row) for row in self._finals if row.state != "pruned"}
         return [run for run in self._finals_wanted() if run not in have]
+
+    @property
+    def trials_left(self) -> int:
+        """Search trials and finals that have not ended."""
+        return self._search_left + self.finals_open()
+
+    def waves_left(self, slots: int) -> int:
+        """How often ``slots`` slots must be filled, one after the other: search, then finals."""
+        width = min(slots, self.concurrency)
+        return math.ceil(self._search_left / width) + math.ceil(self.finals_open() / slots)
+
+    @property
+    def _search_left(self) -> int:
+        return max(0, self.pair.quota - self._tally.search_done)
 
     def finals_open(self) -> int:
         """Finals still to be run or running, for the wall clock's reserve."""
@@ -253,13 +240,13 @@ class PairProgress:
     trial_seconds: float | None
 
 
-def _share_of(failure: str) -> float | None:
-    """The share that ran out of memory, as ``failure_text`` has written it."""
-    match = re.match(r"oom at share ([0-9.]+):", failure)
-    return float(match[1]) if match else None
-
-
-def failure_text(end: EndRecord, used: Shape) -> str:
-    """A failure that is retried, for the ledger; an out of memory names the share it had."""
-    share = f" at share {used.gpus:g}" if end.failure == "oom" else ""
-    return f"{end.failure}{share}: {end.reason}"
+def failure_text(end: EndRecord, used: Fit) -> str:
+    """A failure that is retried, for the ledger; an out of memory names what it had."""
+    if end.failure != "oom":
+        return f"{end.failure}: {end.reason}"
+    shape = used.shape
+    had = (
+        f"share {shape.gpus:g}" if shape.gpus or not shape.memory_gb else f"{shape.memory_gb:g} GB"
+    )
+    parts = f" in {used.accumulation} micro-batches" if used.accumulation > 1 else ""
+    return f"oom at {had}{parts}: {end.reason}"

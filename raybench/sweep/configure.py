@@ -13,9 +13,6 @@ from raybench.sweep.assignment import Assignment
 from raybench.sweep.ledger import TrialKey
 from raybench.trial.config import TrialConfig
 
-MEMORY_HEADROOM = 0.95
-"""Part of its GPU share that a process may allocate; the rest is its CUDA context."""
-
 
 def checkpoint_folder(sweep: str, key: TrialKey) -> str:
     """A trial's folder, relative to the checkpoint root."""
@@ -39,7 +36,6 @@ def trial_config(
     final = assignment.seed is not None
     tuned = {name: TUNABLE[name](value) for name, value in assignment.params.items()}
     phase_seed = ("final", assignment.seed) if assignment.seed is not None else ("search",)
-    shape = assignment.shape
     return TrialConfig(
         key="/".join(str(part) for part in assignment.key),
         phase=assignment.key[1],
@@ -59,8 +55,9 @@ def trial_config(
         refit_epochs=assignment.source_epochs if final and spec.final.refit else None,
         device=device,
         threads=spec.resources.cpus,
-        device_share=shape.device_share,
-        memory_fraction=shape.gpus * MEMORY_HEADROOM if 0 < shape.gpus < 1 else None,
+        device_share=assignment.shape.device_share,
+        memory_fraction=assignment.fit.memory_fraction,
+        accumulation=assignment.fit.accumulation,
         known_epochs=assignment.known_epochs,
         fold=assignment.fold,
         data_digest=str(facts.get("data_digest", "")),

@@ -1,12 +1,43 @@
-"""Whether this machine's GPU can be used; a silent fall back to the CPU would cost days."""
+"""Devices: what kinds there are, and whether this machine's GPU can be used.
+
+A silent fall back to the CPU would cost days.
+"""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from raybench.errors import ResourceError
 from raybench.spec import SweepSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Devices that trials fit in the same way.
+
+    Attributes:
+        name: NVML's name of the GPU, or ``cpu``.
+        count: devices of it. CPU: nodes.
+        memory_gb: of one GPU, the smallest of them; of a node that Ray gives out; 0: not known.
+        cores: of the largest node that has it.
+        shareable: whether several processes may use one device.
+        why: where not, the reason.
+        accelerator: Ray's name of its type, where the cluster has several; empty: any.
+    """
+
+    name: str
+    count: float
+    memory_gb: float
+    cores: float
+    shareable: bool = True
+    why: str = ""
+    accelerator: str = ""
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.name != "cpu"
 
 
 def unusable_gpu() -> str | None:
@@ -40,9 +71,12 @@ def trial_device(spec: SweepSpec) -> str:
     return "cpu" if spec.device == "auto" and spec.resources.gpus == 0 else spec.device
 
 
-def inline_gpus(spec: SweepSpec) -> float:
-    """GPU share of a trial that runs in this process: all of it, or none."""
+def local_kind(spec: SweepSpec) -> Kind:
+    """The device of trials that run in this process, one at a time; it is not measured."""
     import torch
 
+    cores = float(spec.resources.cpus)
     declined = spec.device == "cpu" or spec.resources.gpus == 0
-    return 0.0 if declined or not torch.cuda.is_available() else 1.0
+    if declined or not torch.cuda.is_available():
+        return Kind("cpu", 1, 0.0, cores)
+    return Kind(torch.cuda.get_device_name(), 1, 0.0, cores)

@@ -6,6 +6,7 @@ sweep cannot disagree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from raybench.records import PairState, TrialRow
 from raybench.selection import select_winner
 
 TERMINAL = frozenset({"complete", "pruned", "failed"})
+MIN_PAIR_CONCURRENCY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,15 @@ class FinalRun:
     seed: int
     source: int
     fold: int = 0
+
+
+def most_at_once(sampler: str, quota: int) -> int:
+    """Search trials of one pair that may run together.
+
+    With TPE at most half the quota (but eight): more at once than it has results to learn from
+    turns the sampler into random search.
+    """
+    return quota if sampler != "tpe" else max(MIN_PAIR_CONCURRENCY, math.ceil(quota / 2))
 
 
 def search_of(trials: Iterable[TrialRow]) -> list[TrialRow]:

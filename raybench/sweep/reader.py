@@ -16,8 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from raybench.errors import UserInputError
-from raybench.records import EndRecord, EpochRecord, PairRow, SweepSnapshot, TrialRow, from_dict
+from raybench.records import (
+    EndRecord,
+    EpochRecord,
+    PairRow,
+    Profile,
+    SweepSnapshot,
+    TrialRow,
+    from_dict,
+)
 from raybench.sweep.lease import read_holder
+from raybench.sweep.profiles import profiles_in, profiles_of
 from raybench.sweep.progress import (
     final_run,
     final_sources,
@@ -26,7 +35,7 @@ from raybench.sweep.progress import (
     pair_state,
     search_owed,
 )
-from raybench.sweep.tables import pairs, sweeps, telling_damage
+from raybench.sweep.tables import pairs, profiles, sweeps, telling_damage
 
 _STATES = {
     "RUNNING": "running",
@@ -63,6 +72,13 @@ def sweep_names(engine: sa.Engine) -> list[str]:
         return sorted(connection.scalars(sa.select(sweeps.c.sweep)))
 
 
+def sweep_specs(engine: sa.Engine) -> dict[str, str]:
+    """Every sweep's whole spec, as JSON."""
+    with telling_damage(engine), engine.connect() as connection:
+        rows = connection.execute(sa.select(sweeps.c.sweep, sweeps.c.spec)).all()
+    return {row.sweep: row.spec for row in rows}
+
+
 def only_sweep(engine: sa.Engine, name: str | None) -> str:
     """``name``, or the home's only sweep.
 
@@ -86,6 +102,7 @@ class SweepReader:
     def __init__(self, engine: sa.Engine, sweep: str) -> None:
         self._engine, self.sweep = engine, sweep
         self._known: dict[int, tuple[str, TrialRow]] = {}
+        self._has_profiles = False
 
     def snapshot(self, keys: Collection[str] | None = None) -> SweepSnapshot:
         """The sweep at one moment; with ``keys``, only those trials (``<pair>/<phase>/<number>``).
@@ -102,7 +119,9 @@ class SweepReader:
                 sa.select(pairs).where(pairs.c.sweep == self.sweep).order_by(pairs.c.position)
             ).all()
             by_pair = self._trials(connection)
+            measured = self._profiles(connection)
         spec = json.loads(header.spec)
+        backbones = [json.loads(row.definition)["backbone_spec"] for row in pair_rows]
         return SweepSnapshot(
             sweep=self.sweep,
             description=spec["description"],
@@ -114,7 +133,13 @@ class SweepReader:
                 for row in sorted(pair_rows, key=lambda row: (not row.current, row.position))
             ),
             lease=read_holder(self._engine, self.sweep),
+            profiles=profiles_of(measured, backbones, spec["recipe"]["image_size"]),
         )
+
+    def _profiles(self, connection: Connection) -> tuple[Profile, ...]:
+        """None in a ledger of before there were any; looked for again until there are."""
+        self._has_profiles = self._has_profiles or sa.inspect(connection).has_table(profiles.name)
+        return profiles_in(connection) if self._has_profiles else ()
 
     def versions(self) -> Mapping[str, str]:
         """Trial key -> text that changes whenever a committed row of that trial changes. Cheap."""

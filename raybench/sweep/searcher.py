@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from raybench.plan import Pair, Plan
+from raybench.plan import Plan
 from raybench.records import EndRecord, FailureClass, Record, SweepSnapshot, TrialRow
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity, Finished
-from raybench.sweep.board import PairBoard, PairProgress, Shape, failure_text
+from raybench.sweep.board import PairBoard, PairProgress, failure_text
 from raybench.sweep.ends import failed_end, pruned_end, skipped_end
 from raybench.sweep.ledger import Ledger, TrialKey
+from raybench.sweep.packing import Fit, Packing
 from raybench.sweep.progress import TERMINAL, FinalRun
+from raybench.sweep.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,11 @@ class SweepSearcher:
 
     Args:
         snapshot: the ledger at the start of this attempt, pairs registered.
-        shape_of: resources of one trial of a pair.
+        packing: resources of one trial of a pair.
         capacity: what the cluster offers now.
         remaining_s: what is left of ``budget.wall_clock``; infinite without one.
         collect: called for trials that are stopped early, after their actor has stopped.
+        expected_s: pair id -> wall seconds that one trial is expected to take, where known.
     """
 
     def __init__(
@@ -47,22 +50,23 @@ class SweepSearcher:
         plan: Plan,
         ledger: Ledger,
         snapshot: SweepSnapshot,
-        shape_of: Callable[[Pair], Shape],
+        packing: Packing,
         capacity: Callable[[], Capacity],
         remaining_s: Callable[[], float],
         collect: Collect,
+        expected_s: Mapping[str, float] | None = None,
     ) -> None:
         self._plan, self._ledger = plan, ledger
-        self._capacity, self._remaining_s, self._collect = capacity, remaining_s, collect
+        self._remaining_s, self._collect = remaining_s, collect
         self._lock = threading.RLock()
         rows = {pair.id: pair.trials for pair in snapshot.pairs}
         self.boards = {
-            pair.id: PairBoard(pair, plan.spec, rows.get(pair.id, ()), shape_of(pair))
-            for pair in plan.pairs
+            pair.id: PairBoard(pair, plan.spec, rows.get(pair.id, ())) for pair in plan.pairs
         }
-        self._freed: Shape | None = None
+        self._slots = Slots(
+            self.boards, packing, capacity, expected_s or {}, bounded=remaining_s() < math.inf
+        )
         self._draining = self.deadline = self._finals_only = False
-        self._most_gpus = min(1.0, capacity().gpus)
         self._adopt_orphans()
         self._release_former_pairs(snapshot)
 
@@ -72,11 +76,11 @@ class SweepSearcher:
         """The next trial; None: ask again later; FINISHED: nothing runs and nothing is owed."""
         with self._lock:
             self._watch_clock()
-            if not self._draining:
+            if not self._draining and not self._slots.full():
                 assignment = self._next_returning() or self._next_final() or self._next_search()
                 if assignment is not None:
                     active = self.boards[assignment.pair.id].active
-                    active[assignment.key] = assignment.shape
+                    active[assignment.key] = assignment.fit
                     return assignment
             if self._has_open_work():
                 return None
@@ -125,29 +129,32 @@ class SweepSearcher:
             board.set_state(key, "waiting")
 
     def _next_returning(self) -> Assignment | None:
-        for board in self.boards.values():
+        for board in self._slots.longest_first():
             for key in list(board.returning):
                 if not board.is_wanted(key):
                     board.returning.remove(key)
                     self._finish(board, key, self._end_unwanted(board, key))
                 elif not board.is_in_file(key):
                     board.returning.remove(key)
-                elif not (key[1] == "search" and self._is_closed(board)) and self._has_room(board):
+                elif key[1] == "search" and self._is_closed(board):
+                    continue
+                elif (fit := self._slots.room(board)) is not None:
                     board.returning.remove(key)
                     self._ledger.set_running(key)
                     board.set_state(key, "running")
-                    return self._assignment(board, key)
+                    return self._assignment(board, key, fit)
         return None
 
     def _next_final(self) -> Assignment | None:
-        for board in self.boards.values():
-            if not (board.search_is_over or self._finals_only) or not self._has_room(board):
+        for board in self._slots.longest_first():
+            if not (board.search_is_over or self._finals_only):
                 continue
-            for run in board.finals_owed():
-                return self._create_final(board, run)
+            for run in board.finals_owed()[:1]:
+                if (fit := self._slots.room(board)) is not None:
+                    return self._create_final(board, run, fit)
         return None
 
-    def _create_final(self, board: PairBoard, run: FinalRun) -> Assignment:
+    def _create_final(self, board: PairBoard, run: FinalRun, fit: Fit) -> Assignment:
         number, params = board.next_number("final"), board.params_of(run.source)
         self._ledger.create_final_trial(board.pair, number, params, run)
         key = board.add(
@@ -156,48 +163,23 @@ class SweepSearcher:
                 seed=run.seed, fold=run.fold, source=run.source,
             )
         )  # fmt: skip
-        return self._assignment(board, key)
+        return self._assignment(board, key, fit)
 
     def _next_search(self) -> Assignment | None:
         boards = [b for b in self.boards.values() if b.may_search() and self._may_begin(b)]
-        if not boards:
-            return None
-        least = min(board.asked for board in boards)
-        for board in sorted(boards, key=lambda b: self._search_order(b, least)):
-            if self._has_room(board):
+        for board in self._slots.in_turn(boards):
+            if (fit := self._slots.room(board)) is not None:
                 number = board.asked
                 params = self._ledger.create_search_trial(board.pair, number)
                 row = TrialRow(board.pair.id, "search", number, "running", params, (), None)
-                return self._assignment(board, board.add(row))
+                return self._assignment(board, board.add(row), fit)
         return None
 
     def _may_begin(self, board: PairBoard) -> bool:
         """Once the rest is kept for finals: one trial at a time, of pairs that have no result."""
         return not self._finals_only or not (board.has_winner or board.active or board.returning)
 
-    def _search_order(self, board: PairBoard, least: int) -> tuple[int, bool, bool, float, int]:
-        """The pair that holds the fewest slots; then the least served; then the longest.
-
-        Slots come first, so that a pair whose trials are slow cannot hold them all. An actor can
-        only be reused by an equal shape, and a new one costs seconds (it imports torch), so a slot
-        stays with its shape for up to a quarter of the quota.
-        """
-        window = max(1, board.pair.quota // 4)
-        seconds = board.trial_seconds()
-        cost = math.inf if seconds is None else seconds
-        return (
-            len(board.active),
-            board.asked > least + window,
-            board.shape != self._freed,
-            -cost,
-            board.pair.position,
-        )
-
-    def _has_room(self, board: PairBoard) -> bool:
-        held = [shape for b in self.boards.values() for shape in b.active.values()]
-        return self._capacity().holds([*held, board.shape])
-
-    def _assignment(self, board: PairBoard, key: TrialKey) -> Assignment:
+    def _assignment(self, board: PairBoard, key: TrialKey, fit: Fit) -> Assignment:
         row = board.row(key)
         source_epochs = None
         if row.source is not None:
@@ -207,7 +189,7 @@ class SweepSearcher:
             key=key,
             pair=board.pair,
             params=dict(row.params),
-            shape=board.shape,
+            fit=fit,
             known_epochs=len(row.epochs),
             seed=row.seed,
             fold=row.fold,
@@ -230,12 +212,12 @@ class SweepSearcher:
                     self._ledger.write_epoch(key, record)
             return self._goes_on(board, key)
 
-    def lost(self, key: TrialKey, reason: str) -> None:
-        """The actor died under the trial: class infrastructure, retried elsewhere."""
+    def lost(self, key: TrialKey, reason: str, failure: FailureClass = "infrastructure") -> None:
+        """The actor died under the trial: retried elsewhere, or with more memory."""
         with self._lock:
             board = self.boards[key[0]]
             if key in board.active:
-                self._on_failure(board, key, failed_end("infrastructure", reason))
+                self._on_failure(board, key, failed_end(failure, reason))
 
     def _goes_on(self, board: PairBoard, key: TrialKey) -> bool:
         self._watch_clock()
@@ -279,11 +261,7 @@ class SweepSearcher:
         if failure == "infrastructure":
             earlier = [f for f in board.row(key).failures if f.startswith("infrastructure")]
             return len(earlier) < INFRASTRUCTURE_RETRIES
-        used = board.active[key]
-        if failure == "oom" and 0 < used.gpus < self._most_gpus:
-            board.grow(used)
-            return True
-        return False
+        return failure == "oom" and self._slots.grow(board.active[key])
 
     def _end_failed_pair(self, board: PairBoard) -> None:
         if not board.has_failed:
@@ -306,7 +284,8 @@ class SweepSearcher:
         self._free(board, key)
 
     def _free(self, board: PairBoard, key: TrialKey) -> None:
-        self._freed = board.active.pop(key, board.shape)
+        if (fit := board.active.pop(key, None)) is not None:
+            self._slots.free(fit)
 
     def _end_unwanted(self, board: PairBoard, key: TrialKey) -> EndRecord:
         if key[1] == "search" and board.has_failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Container, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -24,15 +25,47 @@ def suggest(
     number: int,
     distributions: dict[str, BaseDistribution],
 ) -> Params:
-    """Ask a copy of the study in memory.
+    """Ask a study in memory that stands on the trials so far.
 
-    TPE writes to the trial it samples for; on the copy, a kill between suggesting and storing
-    leaves nothing behind, and number and parameters go to the ledger in one transaction.
+    TPE writes to the trial it samples for; in memory, a kill between suggesting and storing leaves
+    nothing behind, and number and parameters go to the ledger in one transaction.
     """
-    twin = optuna.create_study(sampler=_sampler(spec, pair, number), direction=study.direction)
+    history: list[FrozenTrial] = []
     if spec.search.sampler != "random":
-        twin.add_trials(_for_sampler(t) for t in study.get_trials(deepcopy=False))
+        history = [_for_sampler(trial) for trial in study.get_trials(deepcopy=False)]
+    twin = optuna.create_study(
+        storage=_Continued(history),
+        sampler=_sampler(spec, pair, number),
+        direction=study.direction,
+    )
     return dict(twin.ask(distributions).params)
+
+
+class _Continued(optuna.storages.InMemoryStorage):
+    """One study that begins with ``history``, which is read, and neither copied nor changed.
+
+    ``Study.add_trials`` would copy and check each trial again for every suggestion: four fifths of
+    a suggestion's time after 300 trials.
+    """
+
+    def __init__(self, history: Sequence[FrozenTrial]) -> None:
+        super().__init__()
+        self._history = history
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id = super().create_new_trial(study_id, template_trial)
+        # TPE tells the trial it samples for from the others by its number.
+        self.get_trial(trial_id).number += len(self._history)
+        return trial_id
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        known = [trial for trial in self._history if states is None or trial.state in states]
+        return known + super().get_all_trials(study_id, deepcopy, states)
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -62,12 +95,9 @@ def _sampler(spec: SweepSpec, pair: Pair, number: int) -> optuna.samplers.BaseSa
 
 
 def _for_sampler(trial: FrozenTrial) -> FrozenTrial:
-    """A copy without records, which the sampler does not read and Optuna would copy deeply.
-
-    A drained trial comes back: the study that is asked must neither hand it out nor forget it.
-    """
-    lean = copy.copy(trial)
-    lean.user_attrs = {}
-    if lean.state == TrialState.WAITING:
-        lean.state = TrialState.RUNNING
-    return lean
+    """A drained trial comes back, so it counts as running: neither handed out nor forgotten."""
+    if trial.state != TrialState.WAITING:
+        return trial
+    running = copy.copy(trial)
+    running.state = TrialState.RUNNING
+    return running

@@ -69,6 +69,23 @@ leases = sa.Table(
     sa.Column("released", sa.Boolean, nullable=False),
 )
 
+# Of the whole home, not of one sweep; keys are digests of what was measured.
+footprints = sa.Table(
+    "raybench_footprints",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),  # records.Footprint as JSON
+    sa.Column("least_share", sa.Float, nullable=False),  # larger than what ran out of memory
+    sa.Column("accumulation", sa.Integer, nullable=False),  # micro-batches per step that fit
+)
+
+profiles = sa.Table(
+    "raybench_profiles",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),  # records.Profile as JSON
+)
+
 
 def engine_options(url: str) -> dict[str, object]:
     """Arguments for ``create_engine``, the same for Optuna's engine and ours."""

@@ -171,7 +171,7 @@ def _cells(model: Model, weights: Description, others: int) -> tuple[str, ...]:
         _label(model, weights) + more,
         model.family,
         "?" if weights.parameters is None else numbers.millions(weights.parameters),
-        "?" if weights.macs is None else _giga(weights.macs),
+        "?" if weights.macs is None else numbers.giga(weights.macs),
         str(height) if height == width else f"{height}x{width}",
         weights.pretraining.replace("ImageNet-", "IN-").replace(", then ", " > "),
         weights.licence,
@@ -183,11 +183,6 @@ def _label(model: Model, weights: Description) -> str:
     if not weights.tag:
         return model.name
     return f"{model.name}{'.' if model.library == 'timm' else ' '}{weights.tag}"
-
-
-def _giga(macs: int) -> str:
-    billions = macs / 1e9
-    return f"{billions:.3f} G" if billions < 1 else f"{billions:,.1f} G"
 
 
 def _refusals(models: Sequence[Model]) -> list[Text]:

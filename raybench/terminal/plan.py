@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import numbers
-from raybench.estimate import CROSS_VALIDATE_BELOW
+from raybench.plan_estimate import CROSS_VALIDATE_BELOW
 from raybench.report.grid import grid
 
 if TYPE_CHECKING:
-    from raybench.estimate import PairEstimate, PlanEstimate
+    from raybench.plan_estimate import PairEstimate, PlanEstimate
 
 COLUMNS = {
     "task": "left",
@@ -64,7 +64,7 @@ def _notes(estimate: PlanEstimate) -> list[str]:
         limits.append(f"{spec.budget.wall_clock} of wall clock for the whole sweep")
     if limits:
         lines.append(f"Budget: at most {' and '.join(limits)}.")
-    lines.append(_cost(estimate))
+    lines += _cost(estimate)
     if tasks := estimate.oversized_batches():
         lines.append(
             f"'run' will refuse {numbers.listing(tasks)}: a batch is larger than the training "
@@ -91,19 +91,60 @@ def _share(gpus: str | float) -> str:
     return gpus if isinstance(gpus, str) else f"{gpus:g}"
 
 
-def _cost(estimate: PlanEstimate) -> str:
+def _cost(estimate: PlanEstimate) -> list[str]:
     hours = estimate.device_hours
     if hours is None:
-        return "Device time: unknown; nothing comparable has run in this home yet."
-    text = f"Device time: about {numbers.duration(hours * 3600)}"
-    if estimate.unmeasured_pairs:
-        text += (
-            f" ({_some(estimate.unmeasured_pairs, 'pair')} by multiply-adds at {estimate.basis}: "
-            "a rough guess)"
-        )
-    if estimate.unknown_pairs:
-        text += f" without {_some(estimate.unknown_pairs, 'pair')} that nothing is known of"
+        lines = ["Device time: unknown; nothing comparable has run in this home yet."]
+    else:
+        lines = [f"{_device_time(estimate, hours)}.", *_wall_time(estimate)]
+    if estimate.checkpoint_gb:
+        lines.append(f"Best weights kept: about {estimate.checkpoint_gb:.1f} GB.")
+    return lines
+
+
+def _device_time(estimate: PlanEstimate, hours: float) -> str:
+    text = f"Device time: at most about {numbers.duration(hours * 3600)}"
+    bases = [
+        ("multiply-adds", f"by multiply-adds at {estimate.basis}: a rough guess"),
+        ("probe", "by a short run of the network alone"),
+    ]
+    parts = [
+        f"{_some(count, 'pair')} {words}"
+        for basis, words in bases
+        if (count := estimate.count_basis(basis))  # type: ignore[arg-type]
+    ]
+    if parts:
+        text += f" ({'; '.join(parts)})"
+    if unknown := estimate.count_basis(None):
+        text += f" without {_some(unknown, 'pair')} that nothing is known of"
     if estimate.usd is not None:
         text += f", {estimate.usd:.2f} USD"
-    gigabytes = [p.checkpoint_gb for p in estimate.pairs if p.checkpoint_gb]
-    return f"{text}. Best weights kept: about {sum(gigabytes):.1f} GB." if gigabytes else f"{text}."
+    return text
+
+
+def _wall_time(estimate: PlanEstimate) -> list[str]:
+    """On the devices that the plan is for, and what no number of them makes shorter."""
+    wall_s, least_s = estimate.wall_s, estimate.least_wall_s
+    assert wall_s is not None and least_s is not None, "device hours are known"
+    lines = [
+        f"Wall time: at most about {numbers.duration(wall_s)} on {_places(estimate)}; however many "
+        f"there are, {numbers.duration(least_s)}, since a pair's finals wait for its search."
+    ]
+    limit_s = estimate.plan.spec.budget.wall_clock_s
+    if limit_s is not None and wall_s > limit_s:
+        lines.append(
+            f"budget.wall_clock ({estimate.plan.spec.budget.wall_clock}) may end the search first; "
+            "time for the finals is kept back."
+        )
+    return lines
+
+
+def _places(estimate: PlanEstimate) -> str:
+    devices, cpus = estimate.devices, estimate.plan.spec.resources.cpus
+    if not devices.on_cpu:
+        return f"{_some(devices.count, 'GPU')}{' of this machine' if devices.here else ''}"
+    cores = _some(devices.count * cpus, "core")
+    if not devices.here:
+        return f"{cores} ({_some(devices.count, 'trial')} at once)"
+    declined = estimate.plan.spec.device == "cpu" or estimate.plan.spec.resources.gpus == 0
+    return f"{cores} of this machine{'' if declined else ', which has no GPU (--devices N: on N)'}"

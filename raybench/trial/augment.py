@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from raybench.trial.device import upload
 from raybench.trial.policies import POLICIES, apply_policy
 
 
@@ -34,5 +35,5 @@ def _flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     chosen = torch.rand(len(pixels), generator=generator) < 0.5
     rows = torch.arange(len(pixels)) + chosen * len(pixels)
     both = torch.cat([pixels, pixels.flip(-1)]).permute(0, 2, 3, 1)
-    taken = both.index_select(0, rows.to(pixels.device, non_blocking=True))
+    taken = both.index_select(0, upload(rows, pixels.device))
     return taken.permute(0, 3, 1, 2)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from raybench.errors import UserInputError
@@ -37,6 +38,13 @@ def pick_device(wanted: str) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on ``device``. A GPU fetches them from pinned pages, and the host goes on."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def evaluate(
     started = time.perf_counter()
     learner.evaluated.eval()
     parts = []
-    for batch in cut(indices, session.recipe.batch_size):
+    for batch in cut(indices, learner.micro_batch):
         if should_stop():
             progress.val_s += time.perf_counter() - started if split == "val" else 0.0
             raise DrainRequested

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import sys
 import time
 import uuid
@@ -87,7 +88,17 @@ def load_features(
     classes = len(task.classes)
     named = spec.weights != "none" and not spec.name.startswith("python:")
     backbone = None if named else build_checked(config, recipe, classes, load=True)
-    identity = _identity(config.weights_sha256, spec, recipe, task, device, precision, backbone)
+    batch_size = math.ceil(recipe.batch_size / config.accumulation)
+    identity = _identity(
+        config.weights_sha256,
+        spec,
+        recipe.image_size,
+        batch_size,
+        task,
+        device,
+        precision,
+        backbone,
+    )
     key = hashlib.sha256(files.json_bytes(identity)).hexdigest()[:32]
     path = Path(config.cache_dir) / "features" / f"{key}.safetensors"
     if (found := _read(path, key, len(task.ids))) is not None:
@@ -101,7 +112,7 @@ def load_features(
         backbone = backbone or build_checked(config, recipe, classes, load=True)
         loader = make_loader(task.images, task.labels, device, backbone.mean, backbone.std)
         started = time.perf_counter()
-        values = extract(backbone, loader, recipe.batch_size, precision, should_stop)
+        values = extract(backbone, loader, batch_size, precision, should_stop)
         seconds = time.perf_counter() - started
         features = Features(values, key, int(backbone.facts["parameters"]), seconds)
         _write(path, features, identity)
@@ -111,7 +122,8 @@ def load_features(
 def _identity(
     known_sha256: str,
     spec: BackboneSpec,
-    recipe: Recipe,
+    image_size: int,
+    batch_size: int,
     task: Task,
     device: torch.device,
     precision: Precision,
@@ -127,8 +139,8 @@ def _identity(
         "backbone": spec.model_dump(mode="json") | {"weights": weights},
         "content": "" if backbone is None else _content_sha256(spec, backbone),
         "data": task.data_digest,
-        "image_size": recipe.image_size,
-        "batch_size": recipe.batch_size,  # kernels are chosen by it, and round differently
+        "image_size": image_size,
+        "batch_size": batch_size,  # kernels are chosen by it, and round differently
         "precision": precision.name,
         "device": device_name(device),
         "threads": torch.get_num_threads(),

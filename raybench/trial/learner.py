@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -31,6 +32,8 @@ class Learner:
         class_weight: (C,) float32 or None, for the loss.
         device: where everything lives from here on.
         precision: number format of the forward pass.
+        accumulation: micro-batches that one step's gradient is summed over. Their gradient is that
+            of the whole batch, but BatchNorm takes its statistics over each of them.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Learner:
         class_weight: Tensor | None,
         device: torch.device,
         precision: Precision,
+        accumulation: int = 1,
     ) -> None:
         # The cache holds pixels channels-last, and convolutions are fastest on that layout.
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -49,6 +53,7 @@ class Learner:
         self.head_names = tuple(head_names)
         self.class_weight = None if class_weight is None else class_weight.to(device)
         self.precision = precision
+        self.micro_batch = math.ceil(recipe.batch_size / accumulation)
         self.mixer = Mixer(recipe, classes)
         self.ema = ModelEmaV3(self.model, decay=recipe.model_ema) if recipe.model_ema else None
         self.start_stage(recipe.stages[0])
@@ -72,11 +77,8 @@ class Learner:
         """
         set_learning_rate(self.optimizer, lr)
         images, target = self.mixer(images, labels) if self.mixer.active else (images, labels)
-        with self.precision.autocast():
-            logits = self.model(images)
-            loss = training_loss(logits, target, self.class_weight, self.recipe.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss, logits = self._backward(images, target)
         if self.recipe.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad)
@@ -84,7 +86,36 @@ class Learner:
         self.scaler.update()
         if self.ema is not None:
             self.ema.update(self.model, step=step)
-        return loss.detach(), logits.detach()
+        return loss, logits
+
+    def _backward(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the batch's mean loss, one micro-batch at a time."""
+        parts = list(zip(*(self._split(tensor) for tensor in (images, target)), strict=True))
+        whole = self._weight(target) if len(parts) > 1 else None
+        losses, outputs = [], []
+        for inputs, wanted in parts:
+            with self.precision.autocast():
+                logits = self.model(inputs)
+                loss = training_loss(logits, wanted, self.class_weight, self.recipe.smoothing)
+            if whole is not None:
+                loss = loss * (self._weight(wanted) / whole)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            outputs.append(logits.detach())
+        if len(parts) == 1:
+            return losses[0], outputs[0]
+        return torch.stack(losses).sum(), torch.cat(outputs)
+
+    def _split(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Micro-batches of nearly equal length, none of a single image: BatchNorm needs two."""
+        count = min(math.ceil(len(batch) / self.micro_batch), max(1, len(batch) // 2))
+        return batch.tensor_split(count)
+
+    def _weight(self, target: Tensor) -> Tensor | float:
+        """What the mean loss of these targets was divided by, see ``F.cross_entropy``."""
+        if self.class_weight is None or target.ndim == 2:
+            return float(len(target))
+        return self.class_weight[target].sum()
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:

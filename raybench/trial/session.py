@@ -112,12 +112,13 @@ def open_session(config: TrialConfig) -> Session:
         task=task,
         train=train,
         loader=make_loader(task.images, task.labels, device, backbone.mean, backbone.std),
-        learner=_make_learner(recipe, task, train, backbone, device),
+        learner=_make_learner(config, recipe, task, train, backbone, device),
         checkpoints=checkpoints,
         facts={},
     )
     precision = session.learner.precision
     session.facts = run_facts(device, precision, backbone.facts["parameters"], len(train))
+    session.facts["micro_batch"] = session.learner.micro_batch
     if checkpoint is not None:
         session.restore(checkpoint)
     return session
@@ -182,7 +183,12 @@ def build_checked(config: TrialConfig, recipe: Recipe, classes: int, load: bool)
 
 
 def _make_learner(
-    recipe: Recipe, task: Task, train: Indices, backbone: Backbone, device: torch.device
+    config: TrialConfig,
+    recipe: Recipe,
+    task: Task,
+    train: Indices,
+    backbone: Backbone,
+    device: torch.device,
 ) -> Learner:
     classes = len(task.classes)
     return Learner(
@@ -193,6 +199,7 @@ def _make_learner(
         class_weight=class_weights(task.labels[train], classes, recipe.class_weights),
         device=device,
         precision=pick_precision(recipe.precision, device),
+        accumulation=config.accumulation,
     )
 
 

@@ -19,6 +19,26 @@ def backbones(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def profile(arguments: argparse.Namespace) -> int:
+    from raybench.profiling import profile as measure
+
+    found = measure(
+        arguments.what,
+        arguments.home,
+        arguments.image_size,
+        arguments.device,
+        arguments.threads,
+        tell,
+    )
+    if arguments.json:
+        print_json({"profiles": [measured.to_dict() for measured in found.profiles]})
+    elif found.profiles:
+        from raybench.terminal.profile import profile_table
+
+        print_table(profile_table(found.profiles))
+    return 1 if found.failures else 0
+
+
 def datasets(arguments: argparse.Namespace) -> int:
     from raybench.terminal.datasets import card_rows, datasets_table
 

@@ -19,7 +19,7 @@ def validate(arguments: argparse.Namespace) -> int:
     mistakes: list[str] = []
     for file in arguments.files:
         try:
-            spec = load_spec(file, arguments.overrides)
+            spec = load_spec(file, arguments.overrides, tell)
         except UserInputError as error:
             mistakes += error.mistakes
         else:
@@ -34,8 +34,9 @@ def plan(arguments: argparse.Namespace) -> int:
     from raybench.settings import resolve_settings
     from raybench.validate import load_spec
 
-    spec = load_spec(arguments.file, arguments.overrides)
-    estimate = estimate_plan(spec, resolve_settings(arguments.home), arguments.usd_per_hour)
+    spec = load_spec(arguments.file, arguments.overrides, tell)
+    settings = resolve_settings(arguments.home)
+    estimate = estimate_plan(spec, settings, arguments.usd_per_hour, arguments.devices)
     if arguments.json:
         print_json(estimate.as_json())
         return 0

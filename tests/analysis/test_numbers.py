@@ -69,6 +69,18 @@ def test_millions() -> None:
     assert numbers.millions(None) == "—"
 
 
+def test_giga() -> None:
+    assert numbers.giga(4_089_184_256) == "4.1 G" and numbers.giga(22_000_000) == "0.022 G"
+    assert numbers.giga(None) == "—"
+
+
+def test_short_has_three_digits_that_count() -> None:
+    values = [0.0842, 0.842, 5.031, 9.999, 23.14, 99.96, 123.4, 1234.4, 0.0, None]
+    assert [numbers.short(value) for value in values] == [
+        "0.0842", "0.842", "5.03", "10.0", "23.1", "100", "123", "1,230", "0", "—"
+    ]  # fmt: skip
+
+
 def test_short_names_keep_what_tells_backbones_apart() -> None:
     names = [
         "timm:resnet50.a1_in1k",

@@ -19,6 +19,7 @@ from tests.factories import (
     make_pair,
     make_snapshot,
     pair_id,
+    profiled_snapshot,
     realistic_snapshot,
     search_trial,
 )
@@ -175,3 +176,12 @@ def test_the_oracle_gets_its_own_column_and_badge() -> None:
 def test_same_snapshot_same_bytes(tmp_path: Path) -> None:
     first = write_html(realistic_snapshot(), tmp_path / "a.html").read_bytes()
     assert write_html(realistic_snapshot(), tmp_path / "b.html").read_bytes() == first
+
+
+def test_costs_or_how_to_measure_them() -> None:
+    html = render_html(realistic_snapshot())
+    assert "Not measured yet: <code>raybench profile quickstart</code>" in html
+    text = Outline(render_html(profiled_snapshot())).words
+    assert "cpu, fp32, 1 CPU thread, 96 px" in text and "Not measured yet" not in text
+    assert "shared: timings may be too long" in text and "Against latency" in text
+    assert "<b>" not in render_html(profiled_snapshot()).split("<h2>Cost</h2>")[1]

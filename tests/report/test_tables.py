@@ -17,6 +17,7 @@ from tests.factories import (
     make_pair,
     make_snapshot,
     pair_id,
+    profiled_snapshot,
     realistic_snapshot,
     search_trial,
 )
@@ -102,3 +103,9 @@ def test_grid_aligns_and_adds_its_note() -> None:
     assert re.search(r"^a +1$", text, re.MULTILINE)
     assert re.search(r"^bb +1,000$", text, re.MULTILINE)
     assert text.endswith("two rows\n")
+
+
+def test_costs_follow_the_leaderboard_where_they_were_measured() -> None:
+    text = to_text(leaderboard_table(profiled_snapshot()), 112)
+    assert "cpu, fp32, 1 CPU thread, 96 px" in text and "latency ms" in text
+    assert "latency ms" not in to_text(leaderboard_table(realistic_snapshot()), 112)

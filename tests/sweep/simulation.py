@@ -6,16 +6,17 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from raybench.plan import Pair, make_plan
+from raybench.plan import Pair, Plan, make_plan
 from raybench.records import EndRecord, EpochRecord, FailureClass, SweepSnapshot
 from raybench.spec import SweepSpec
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
-from raybench.sweep.board import Shape
+from raybench.sweep.footprints import Footprints, Known
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger, TrialKey
+from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
@@ -64,13 +65,23 @@ class Home:
         ledger.register(plan)
         try:
             yield SweepSearcher(
-                plan, ledger, SweepReader(engine, self.spec.name).snapshot(), self.shape_of,
+                plan, ledger, SweepReader(engine, self.spec.name).snapshot(),
+                self._packing(plan, Footprints(engine, lease)),
                 lambda: self.capacity, self.remaining_s, lambda key: None,
             )  # fmt: skip
         finally:
             if release:
                 lease.release()
             engine.dispose()
+
+    def _packing(self, plan: Plan, store: Footprints) -> Packing:
+        known = store.read([pair.id for pair in plan.pairs])
+        fits = {}
+        for pair in plan.pairs:
+            shape, learned = self.shape_of(pair), known.get(pair.id, Known(None))
+            shape = replace(shape, gpus=max(shape.gpus, learned.least))
+            fits[pair.id] = [Fit(pair.id, shape, learned.accumulation)]
+        return Packing(fits, store.remember)
 
     def snapshot(self) -> SweepSnapshot:
         engine = open_engine(self.url, create=False)

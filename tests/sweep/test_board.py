@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raybench.plan import make_plan
 from raybench.records import EndRecord, TrialRow
 from raybench.selection import select_winner
-from raybench.sweep.board import PairBoard, Shape
+from raybench.sweep.board import PairBoard
 from raybench.sweep.progress import (
     finals_wanted,
     is_exhausted,
@@ -29,7 +29,7 @@ def _board(rows: list[TrialRow], device_hours: float | None) -> PairBoard:
     budget = spec.budget.model_copy(update={"device_hours": device_hours})
     spec = spec.model_copy(update={"budget": budget})
     (pair,) = make_plan(spec).pairs
-    return PairBoard(pair, spec, rows, Shape(1.0, 0.0))
+    return PairBoard(pair, spec, rows)
 
 
 def _end(rng: random.Random) -> EndRecord:
@@ -91,11 +91,11 @@ def test_early_stop_sees_epochs_of_earlier_lives() -> None:
     spec = pairs_spec(1, 8, search={"sampler": "random", "ladder": 1, "early_stop": "asha"})
     spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"epochs": 9})})
     (pair,) = make_plan(spec).pairs
-    board = PairBoard(pair, spec, (), Shape(1.0, 0.0))
+    board = PairBoard(pair, spec, ())
     for number in range(4):
         key = board.add(TrialRow(pair.id, "search", number, "running", {"lr": 1e-3}, (), None))
         board.add_epoch(key, epoch_record(1, 0.9 - number / 10))
-    again = PairBoard(pair, spec, board.rows, Shape(1.0, 0.0))
+    again = PairBoard(pair, spec, board.rows)
     keys = [(pair.id, "search", number) for number in range(4)]
     assert [board.stops_early(key) for key in keys] == [again.stops_early(key) for key in keys]  # type: ignore[arg-type]
     assert board.stops_early(keys[3])  # type: ignore[arg-type]

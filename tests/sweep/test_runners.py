@@ -16,7 +16,8 @@ import pytest
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings, resolve_settings
 from raybench.spec import SweepSpec
-from raybench.sweep.run import RunOptions, RunResult, SilentObserver, run_sweep
+from raybench.sweep.options import RunOptions, SilentObserver
+from raybench.sweep.run import RunResult, run_sweep
 from raybench.sweep.searcher import SweepSearcher
 from tests.specs import TINY_BACKBONE, tiny_spec
 
@@ -45,6 +46,21 @@ class Diverging(nn.Module):
 
 def diverging(classes, image_size):
     return Diverging(classes)
+
+
+class Greedy(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(3, classes)
+
+    def forward(self, images):
+        if self.training and len(images) > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return self.head(images.mean((2, 3)))
+
+
+def greedy(classes, image_size):
+    return Greedy(classes)
 """
 
 
@@ -152,6 +168,26 @@ class RunnerContract:
         second = diverging.trials[0].end
         assert second is not None
         assert second.failure == "diverged"
+
+    @pytest.mark.usefixtures("user_models")
+    def test_what_does_not_fit_is_trained_in_micro_batches(self, tmp_path: Path) -> None:
+        """The next pair of the same backbone knows from the start what the first has learned."""
+        spec = tiny_spec(
+            backbones=[{"name": "python:user_models:greedy", "weights": "none"}],
+            subsets=["10%", "20%"],
+            final={"seeds": [0]},
+        )
+        result = self.run(tmp_path, spec)
+        assert result.exit_code == 0
+        first, second = (pair.trials for pair in result.snapshot.pairs)
+        ends = [trial.end for trial in (*first, *second)]
+        assert {end.facts["micro_batch"] for end in ends if end is not None} == {16}
+        failures = [failure for trial in (*first, *second) for failure in trial.failures]
+        assert failures
+        assert all(failure.startswith("oom") for failure in failures)
+        again = spec.model_copy(update={"name": "again"})
+        (third, _) = self.run(tmp_path, again).snapshot.pairs
+        assert [trial.failures for trial in third.trials] == [()] * len(third.trials)
 
     def test_early_stopping_spares_the_ladder(self, tmp_path: Path) -> None:
         spec = tiny_spec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raybench.sweep.scheduler import grace_epochs, rungs, stops_early
+from raybench.sweep.scheduler import Constants, grace_epochs, rungs, stops_early
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,20 @@ from raybench.sweep.scheduler import grace_epochs, rungs, stops_early
 def test_rungs(epochs: int, expected: tuple[int, ...]) -> None:
     assert rungs(epochs) == expected
     assert all(grace_epochs(epochs) <= rung < epochs for rung in expected)
+
+
+def test_other_constants_can_be_compared() -> None:
+    assert rungs(20, Constants(factor=2, grace=5)) == (4, 8, 16)
+    curves = {n: [n / 10] for n in range(6)}
+    others = {"half": Constants(factor=2), "later": Constants(grace=3), "more": Constants(peers=7)}
+    kept = {
+        name: [n for n in curves if not stops_early("asha", curves, n, 9, constants)]
+        for name, constants in others.items()
+    }
+    assert kept == {"half": [3, 4, 5], "later": list(curves), "more": list(curves)}
+    assert stops_early("median", curves, 0, 9) and not stops_early(
+        "median", curves, 0, 9, others["more"]
+    )
 
 
 def test_asha_keeps_the_best_third() -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from raybench.records import EndRecord, FailureClass
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
-from raybench.sweep.board import Shape
 from raybench.sweep.ledger import TrialKey
+from raybench.sweep.packing import Shape
 from raybench.sweep.searcher import SweepSearcher
+from raybench.sweep.slots import Slots
 from tests.specs import pairs_spec
 from tests.sweep.simulation import (
     Home,
@@ -196,17 +197,25 @@ def test_infrastructure_failures_are_retried_under_the_same_number(tmp_path: Pat
     assert len(pair.trials[0].failures) == 3
 
 
-def test_out_of_memory_takes_the_next_share(tmp_path: Path) -> None:
+def test_out_of_memory_takes_the_next_share_then_smaller_micro_batches(tmp_path: Path) -> None:
     home = Home(
         tmp_path, pairs_spec(1, 1), shape_of=lambda pair: Shape(1.0, 0.25),
         capacity=Capacity(4.0, 1.0),
     )  # fmt: skip
     with home.attempt() as searcher:
-        shares = []
+        shares, parts = [], []
         while isinstance(assignment := searcher.ask(), Assignment):
             shares.append(assignment.shape.gpus)
+            parts.append(assignment.fit.accumulation)
             searcher.receive(assignment.key, [failed_record("oom")])
-    assert shares == [0.25, 0.5, 1.0]
+    assert shares == [0.25, 0.5, 1.0, 1.0, 1.0, 1.0]
+    assert parts == [1, 1, 1, 2, 4, 8]
+    (pair,) = home.snapshot().pairs
+    assert [t.state for t in pair.trials] == ["failed"]
+    assert [f.split(":")[0] for f in pair.trials[0].failures] == [
+        "oom at share 0.25", "oom at share 0.5", "oom at share 1",
+        "oom at share 1 in 2 micro-batches", "oom at share 1 in 4 micro-batches",
+    ]  # fmt: skip
 
 
 def test_drained_trials_wait_and_come_back(tmp_path: Path) -> None:
@@ -398,3 +407,20 @@ def test_an_abandoned_trial_waits_and_its_late_record_is_ignored(tmp_path: Path)
         assert searcher.receive(assignment.key, [epoch_record(1, 0.5)]) is False
     (trial,) = home.snapshot().pairs[0].trials
     assert (trial.state, trial.epochs) == ("waiting", ())
+
+
+def test_a_full_cluster_is_known_without_a_look_at_each_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune asks several times per trial; with hundreds of pairs each look would cost."""
+    with Home(tmp_path, pairs_spec(4, 2), capacity=Capacity(2.0, 0.0)).attempt() as searcher:
+        held = [searcher.ask(), searcher.ask()]
+        looks: list[object] = []
+        room = Slots.room
+        monkeypatch.setattr(Slots, "room", lambda *args: looks.append(args) or room(*args))
+        assert searcher.ask() is None
+        assert not looks
+        assert isinstance(held[0], Assignment)
+        _succeed(searcher, held[0].key)
+        assert isinstance(searcher.ask(), Assignment)
+        assert looks

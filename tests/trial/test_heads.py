@@ -47,6 +47,23 @@ def test_linear_probe_is_scikit_learns(
     assert head.converged and head.iterations > 1
 
 
+@pytest.mark.parametrize("l2", [1e-2, 1.0])
+def test_more_features_than_images_end_at_the_same_minimum(l2: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(CLASSES).repeat(10)
+    features = torch.randn(40, 90, generator=generator) + 0.3 * labels[:, None]
+    features[:, 7] = 1.5
+    head = fit_linear(features, labels, CLASSES, l2, None, 0.0, CPU)
+    assert head.weight.shape == (CLASSES, 90) and head.converged
+    inputs = ((features.double() - head.mean) / head.std).numpy()
+    theirs = LogisticRegression(C=1 / (len(labels) * l2), tol=1e-9, max_iter=5000)
+    theirs.fit(inputs, labels.numpy())
+    np.testing.assert_allclose(head.weight.numpy(), theirs.coef_, atol=1e-5)
+    unseen = torch.randn(9, 90, generator=generator)
+    expected = theirs.predict_proba(((unseen.double() - head.mean) / head.std).numpy())
+    np.testing.assert_allclose(head.logits(unseen).softmax(1).numpy(), expected, atol=1e-4)
+
+
 def test_features_are_standardised_and_a_constant_one_stays_finite(
     data: tuple[Tensor, Tensor],
 ) -> None:

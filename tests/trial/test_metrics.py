@@ -61,6 +61,27 @@ def test_expected_calibration_error() -> None:
     assert close(found["ece"], 0.5 * 0.2 + 0.5 * 0.6)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_equal_scores_are_ranked_as_one(classes: int) -> None:
+    logits, labels = sample(200, classes)
+    found = classification_metrics(logits.round(), labels)
+    scores, truth = logits.round().softmax(dim=1).numpy(), labels.numpy()
+    assert len(np.unique(scores)) < scores.size / 2, "many are equal"
+    columns = [1] if classes == 2 else range(classes)
+    for name, score in (
+        ("auroc", reference.roc_auc_score),
+        ("average_precision", reference.average_precision_score),
+    ):
+        expected = np.mean([score(truth == c, scores[:, c]) for c in columns])
+        assert close(found[name], float(expected)), name
+
+
+def test_certainty_has_a_bin_of_its_own_edge() -> None:
+    logits = torch.tensor([[200.0, 0.0]] * 3 + [[0.0, 200.0]])
+    found = classification_metrics(logits, torch.tensor([0, 0, 1, 1]))
+    assert close(found["ece"], 0.25)
+
+
 def test_a_class_without_images_does_not_count() -> None:
     logits, labels = sample(60, 4, absent=(2,))
     found = classification_metrics(logits, labels)

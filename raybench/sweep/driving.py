@@ -1,0 +1,133 @@
+"""The trials of one attempt: in this process, or on Ray."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from raybench.costs import expected_seconds
+from raybench.plan import Plan
+from raybench.records import SweepSnapshot
+from raybench.settings import Settings
+from raybench.sweep.assignment import Assignment, Capacity
+from raybench.sweep.configure import checkpoint_folder, trial_config
+from raybench.sweep.device import Kind, local_kind, trial_device
+from raybench.sweep.footprints import Footprints
+from raybench.sweep.history import costs_of
+from raybench.sweep.lease import Lease
+from raybench.sweep.ledger import Ledger, TrialKey
+from raybench.sweep.measuring import Measure, pack
+from raybench.sweep.options import Observer, RunOptions
+from raybench.sweep.packing import Packing
+from raybench.sweep.ray_start import is_private
+from raybench.sweep.searcher import SweepSearcher
+from raybench.sweep.signals import Drain
+from raybench.trial.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Everything an attempt works with, from the preflight on."""
+
+    plan: Plan
+    settings: Settings
+    options: RunOptions
+    observer: Observer
+    engine: sa.Engine
+    ledger: Ledger
+    lease: Lease
+    snapshot: SweepSnapshot
+    drain: Drain
+
+    def run_inline(self) -> None:
+        """The same in this process, one trial at a time."""
+        from raybench.sweep.inline import run_inline
+
+        kind, capacity = local_kind(self.plan.spec), Capacity(math.inf, math.inf)
+        packing = self._packing([kind], lambda requests: ())
+        searcher = self._searcher(packing, lambda: capacity, on_cpu=not kind.is_gpu)
+
+        def watch() -> None:
+            self.lease.check()
+            self.observer.watch(searcher)
+
+        run_inline(searcher, self._configure, watch)
+
+    def run_on_ray(self) -> None:
+        """Until nothing is owed, the clock has run out, or a signal drains it; Ray is connected."""
+        from raybench.sweep.inventory import cluster_capacity, device_kinds
+        from raybench.sweep.ray_measure import measure_on_ray
+        from raybench.sweep.ray_runner import run_on_ray
+
+        kinds = device_kinds(trial_device(self.plan.spec))
+        packing = self._packing(kinds, measure_on_ray)
+        capacity = cluster_capacity(not is_private(self.options), self.options.max_gpus)
+        searcher = self._searcher(packing, capacity, on_cpu=not kinds[0].is_gpu)
+
+        def wait(thread: threading.Thread) -> None:
+            thread.join(timeout=0.25)
+            self.lease.check()
+            self.observer.watch(searcher)
+
+        name = f"{self.plan.spec.name}-a{self.lease.attempt}"
+        run_on_ray(searcher, self._configure, name, wait)
+
+    def _packing(self, kinds: Sequence[Kind], measure: Measure) -> Packing:
+        """``measure`` is for what this home does not know yet."""
+        return pack(
+            self.plan,
+            kinds,
+            {pair.id: int(self._facts[pair.id]["classes"]) for pair in self.plan.pairs},
+            Footprints(self.engine, self.lease),
+            measure,
+            self.options.max_gpus,
+            self.observer.message,
+        )
+
+    def _searcher(
+        self, packing: Packing, capacity: Callable[[], Capacity], on_cpu: bool
+    ) -> SweepSearcher:
+        expected_s = expected_seconds(self.plan, costs_of(self.engine, on_cpu), self._facts)
+        searcher = SweepSearcher(
+            self.plan, self.ledger, self.snapshot, packing, capacity,
+            self._remaining(), self._collect, expected_s,
+        )  # fmt: skip
+        self.drain.searcher = searcher
+        if self.drain.number is not None:
+            searcher.drain()
+        return searcher
+
+    def _configure(self, assignment: Assignment) -> TrialConfig:
+        return trial_config(
+            self.plan,
+            self.settings,
+            self.lease.attempt,
+            assignment,
+            trial_device(self.plan.spec),
+            self._facts[assignment.pair.id],
+        )
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Mapping[str, Any]]:
+        return {pair.id: pair.facts for pair in self.snapshot.pairs}
+
+    def _remaining(self) -> Callable[[], float]:
+        """Seconds left of ``budget.wall_clock``, counting all earlier attempts."""
+        total = self.plan.spec.budget.wall_clock_s
+        if total is None:
+            return lambda: math.inf
+        started, spent_before = time.monotonic(), self.ledger.active_s()
+        return lambda: total - spent_before - (time.monotonic() - started)
+
+    def _collect(self, key: TrialKey) -> tuple[str, str] | None:
+        from raybench.trial.checkpoint import collect
+
+        folder = checkpoint_folder(self.plan.spec.name, key)
+        return collect(self.settings.checkpoint_root, folder)
