@@ -147,3 +147,16 @@ def test_a_folder_runs_to_a_sentence_and_its_file_is_kept(
 def test_a_budget_is_for_folders(capsys: Any) -> None:
     assert main(["run", "quickstart", "--budget", "5m"]) == 2
     assert "--set budget.wall_clock" in capsys.readouterr().err
+
+
+def test_a_backbone_that_does_not_fit_into_memory_is_left_out(
+    image_folder: Any, settings: Settings, speeds: dict[str, float]
+) -> None:
+    folder = image_folder(per_class=60, size=100)
+    del speeds["timm:test_vit"]
+    found = proposed(folder, 3600, settings)
+    assert [spec.name for spec in found.backbones] == ["timm:test_resnet", "timm:test_efficientnet"]
+    assert found.left_out == {"timm:test_vit": "'timm:test_vit' does not fit"}
+    del speeds["timm:test_resnet"]
+    with pytest.raises(TooLargeError, match="test_resnet' does not fit\n'timm:test_vit'"):
+        proposed(folder, 3600, settings)

@@ -86,7 +86,7 @@ class CostTable:
 
 
 def cost_tables(
-    profiles: Sequence[Profile], names: Mapping[str, str] | None = None
+    profiles: Iterable[Profile], names: Mapping[str, str] | None = None
 ) -> list[CostTable]:
     """Profiles by setting, the newest setting first, fastest backbone first.
 
@@ -94,14 +94,17 @@ def cost_tables(
         profiles: of any settings.
         names: ``network_key`` -> name to show; None: as short as tells them apart.
     """
-    names = _short_names(profiles) if names is None else names
     found: dict[Setting, list[Profile]] = {}
     for profile in sorted(profiles, key=lambda profile: -profile.at):
         found.setdefault(_setting(profile), []).append(profile)
-    return [
-        CostTable(setting, [CostRow(names[_key(p)], p) for p in sorted(members, key=_latency)])
-        for setting, members in found.items()
-    ]
+    return [_table(setting, members, names) for setting, members in found.items()]
+
+
+def _table(
+    setting: Setting, members: Sequence[Profile], names: Mapping[str, str] | None
+) -> CostTable:
+    names = _short_names(members) if names is None else names
+    return CostTable(setting, [CostRow(names[_key(p)], p) for p in sorted(members, key=_latency)])
 
 
 def sweep_cost_tables(snapshot: SweepSnapshot) -> list[CostTable]:

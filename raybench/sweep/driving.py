@@ -26,7 +26,7 @@ from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.measuring import Measure, pack
 from raybench.sweep.options import Observer, RunOptions
 from raybench.sweep.packing import Packing
-from raybench.sweep.ray_start import is_private
+from raybench.sweep.ray_session import is_private
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.signals import Drain
 from raybench.trial.config import TrialConfig

@@ -6,64 +6,38 @@ owed comes from the ledger (measured: ``Tuner.restore`` retrains finished trials
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-# Read by Ray when it is imported. No limit on pending trials: the searcher limits itself. No
-# snapshots or logger files of Tune's own: the ledger has it all.
-_ENVIRONMENT = {
-    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in _ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+# isort: split
+import ray
+from ray import tune
+from ray.tune.execution import tune_controller
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.execution import tune_controller  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
-
-from raybench.errors import RaybenchError, ResourceError  # noqa: E402
-from raybench.records import FailureClass, from_dict  # noqa: E402
-from raybench.sweep.actor_cache import IdleActors  # noqa: E402
-from raybench.sweep.assignment import FINISHED, Assignment  # noqa: E402
-from raybench.sweep.ledger import TrialKey  # noqa: E402
-from raybench.sweep.packing import Shape  # noqa: E402
-from raybench.sweep.searcher import SweepSearcher  # noqa: E402
-from raybench.sweep.trainable import StopSignal, TrialActor  # noqa: E402
-from raybench.trial.config import TrialConfig  # noqa: E402
+from raybench.errors import RaybenchError
+from raybench.records import FailureClass, from_dict
+from raybench.sweep.actor_cache import IdleActors
+from raybench.sweep.assignment import FINISHED, Assignment
+from raybench.sweep.ledger import TrialKey
+from raybench.sweep.packing import Shape
+from raybench.sweep.searcher import SweepSearcher
+from raybench.sweep.trainable import StopSignal, TrialActor
+from raybench.trial.config import TrialConfig
 
 logger = logging.getLogger(__name__)
-# Tune reports on files that it was told not to write; what a user should know, raybench says.
-for _noisy in ("ray", "ray.tune"):
-    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 # Tune's own cache lets every idle actor go while one of another shape starts (measured: 20 trials
 # of four shapes in 20 processes). A private name, hence the upper bound on ray in pyproject.
 tune_controller._ObjectCache = lambda may_keep_one: IdleActors()
 DRAIN_PATIENCE_S = 15.0
-ELASTIC_FACTOR = 1.5
 _MEMORY_MONITOR = ("low on memory", "OUT_OF_MEMORY")
 """What Ray says of a worker that it killed before the machine ran out of memory."""
-CAPACITY_AGE_S = 2.0
 
 
 class _NotPickled:
@@ -156,47 +130,6 @@ class PairScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
         self._ray_searcher.keys.pop(trial.trial_id)
         failed = result["record"][-1].get("state") == "failed"
         return str(TrialScheduler.CONTINUE if failed else TrialScheduler.STOP)
-
-
-@contextmanager
-def ray_session(
-    address: str | None, num_cpus: int | None = None, num_gpus: int | None = None
-) -> Iterator[None]:
-    """Connect to the Ray named by ``address`` or ``RAY_ADDRESS``, else start a private local one.
-
-    Raises:
-        ResourceError: it cannot be reached or started.
-    """
-    target = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": False,
-        "namespace": "raybench",
-    }
-    if not target:
-        options |= {"include_dashboard": False, "num_cpus": num_cpus, "num_gpus": num_gpus}
-    try:
-        ray.init(address=target or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the Ray cluster at {target}" if target else "a local Ray"
-        first = (str(error).splitlines() or ["no reason given"])[0]
-        raise ResourceError(f"cannot reach {where}: {first}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def warm_workers(cpus: int, most: int) -> None:
-    """Let the first workers import what trials need; nobody waits for it."""
-    load = ray.remote(num_cpus=cpus)(_import_trainable)
-    for _ in range(min(most, int(ray.cluster_resources().get("CPU", 0)) // cpus)):
-        load.remote()
-
-
-def _import_trainable() -> None:
-    importlib.import_module(TrialActor.__module__)
 
 
 def run_on_ray(

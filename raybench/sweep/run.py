@@ -20,7 +20,7 @@ from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
 from raybench.sweep.options import Observer, RunOptions, SilentObserver, Tracker
 from raybench.sweep.preflight import check_everything
-from raybench.sweep.ray_start import ray_in_background
+from raybench.sweep.ray_session import ray_in_background
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.signals import Drain, drain_on_signals, exit_code_of
 
@@ -67,7 +67,7 @@ def run_sweep(
         lease = acquire(engine, spec.name, observer.message)
         stack.callback(lease.release)
         check_device(spec)
-        ray_ready = stack.enter_context(_ray(plan, options))
+        ray_ready = stack.enter_context(_ray(options))
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
         snapshot = _register(plan, settings, engine, ledger, observer, options.accept_leaks)
         tracker = _start_tracker(options, engine, spec.name, stack)
@@ -83,12 +83,9 @@ def run_sweep(
     return RunResult(final, drain.number, problem)
 
 
-def _ray(plan: Plan, options: RunOptions) -> AbstractContextManager[Callable[[], None] | None]:
+def _ray(options: RunOptions) -> AbstractContextManager[Callable[[], None] | None]:
     """Ray, on its way; None for a run in this process."""
-    if options.inline:
-        return nullcontext()
-    trials = plan.search_trials + plan.final_trials
-    return ray_in_background(options, plan.spec.resources.cpus, trials)
+    return nullcontext() if options.inline else ray_in_background(options)
 
 
 def _register(

@@ -32,7 +32,7 @@ CPU = Kind("cpu", 1, 8.0, 2.0)
 
 @pytest.fixture
 def private_ray() -> Iterator[None]:
-    from raybench.sweep.ray_runner import ray_session
+    from raybench.sweep.ray_session import ray_session
 
     with ray_session(None, num_cpus=2):
         yield
@@ -76,7 +76,7 @@ def two_kinds() -> Iterator[None]:
     """A node with two large GPUs and one with two small ones; the driver's has none."""
     from ray.cluster_utils import Cluster
 
-    from raybench.sweep.ray_runner import ray_session
+    from raybench.sweep.ray_session import ray_session
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     for name in ("L", "S"):
