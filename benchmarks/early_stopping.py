@@ -49,12 +49,10 @@ RULES = (
     Rule(),
     Rule("asha", Constants(factor=2)),
     Rule("asha", Constants(factor=4)),
+    Rule("asha", Constants(grace=4)),
     Rule("asha", Constants(grace=3)),
-    Rule("asha", Constants(grace=5)),
-    Rule("asha", Constants(factor=2, grace=5)),
     Rule("asha", Constants(peers=6)),
     Rule("median"),
-    Rule("median", Constants(grace=3)),
 )
 
 

@@ -47,22 +47,22 @@ def make_config(
     backbone: BackboneSpec, recipe: Mapping[str, Any], folder: Path, name: str, **more: Any
 ) -> TrialConfig:
     """A trial on scikit-learn's 1,797 digits; ``name`` is its folder below ``folder``."""
-    return TrialConfig(
-        key=f"{name}/search/0",
-        phase="search",
-        attempt=1,
-        backbone=backbone.model_dump(mode="json"),
-        dataset={"name": "digits"},
-        subset="full",
-        recipe=dict(recipe),
-        metric="val/accuracy",
-        training_seed=0,
-        split_seed=0,
-        cache_dir=str(folder / "cache"),
-        checkpoint_root=str(folder / "checkpoints"),
-        checkpoint_dir=name,
-        **more,
-    )
+    values: dict[str, Any] = {
+        "key": f"{name}/search/0",
+        "phase": "search",
+        "attempt": 1,
+        "backbone": backbone.model_dump(mode="json"),
+        "dataset": {"name": "digits"},
+        "subset": "full",
+        "recipe": dict(recipe),
+        "metric": "val/accuracy",
+        "training_seed": 0,
+        "split_seed": 0,
+        "cache_dir": str(folder / "cache"),
+        "checkpoint_root": str(folder / "checkpoints"),
+        "checkpoint_dir": name,
+    }
+    return TrialConfig(**values | more)
 
 
 def train(config: TrialConfig) -> Trained:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ AUGMENTS = {  # name: recipe keys
 }
 MARGIN = 32
 """Pixels by which pictures are larger than the square cut from them."""
-RESIDENT, WARM_UP, TIMED = "resident", 5, 20
+RESIDENT, WARM_UP = "resident", 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Case:
     image_size: int
     batch_size: int
     images: int
+    timed: int
     folder: Path
     tasks: dict[str, Task]
 
@@ -130,7 +132,7 @@ def parts_line(case: Case, kind: str) -> str:
     opened.learner.model.train()
     parts: dict[str, list[float]] = {}
     host = []
-    for number in range(WARM_UP + TIMED):
+    for number in range(WARM_UP + case.timed):
         begun = time.perf_counter()
         for _ in one_batch(opened, case, kind, number):
             pass
@@ -146,7 +148,8 @@ def parts_line(case: Case, kind: str) -> str:
                 parts.setdefault(part, []).append(seconds)
             begun = time.perf_counter()
     listed = [f"{name} {1e3 * median(values[WARM_UP:]):.2f}" for name, values in parts.items()]
-    return f"ms a batch: {', '.join(listed)}; the host starts it all in {1e3 * median(host):.2f}"
+    started = 1e3 * median(host[WARM_UP:])
+    return f"ms a batch: {', '.join(listed)}; the host starts it all in {started:.2f}"
 
 
 def write_trace(case: Case, file: Path) -> None:
@@ -197,10 +200,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     common.add_options(parser, 224, list(PAPER))
     parser.add_argument("--images", type=int, default=1280, metavar="N", help="of an epoch")
+    parser.add_argument("--timed", type=int, default=20, metavar="N", help="batches, part by part")
     parser.add_argument("--augments", nargs="+", default=list(AUGMENTS), choices=AUGMENTS)
     parser.add_argument("--cudnn-benchmark", action="store_true", help="on both sides")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="of the first network")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")
     device = common.device_of(options)
     torch.backends.cudnn.benchmark = options.cudnn_benchmark
     images = options.images // options.batch_size * options.batch_size
@@ -213,8 +218,9 @@ def main() -> None:
             spec = PAPER.get(name, BackboneSpec(name=name))
             spec = spec.model_copy(update={"weights": "none"})
             case = Case(
-                spec, device, options.image_size, options.batch_size, images, Path(folder), tasks
-            )
+                spec, device, options.image_size, options.batch_size, images,
+                options.timed, Path(folder), tasks,
+            )  # fmt: skip
             ratios = compare(case, options.augments, options.rounds)
             found |= {f"{name} {kind}": ratio for kind, ratio in ratios.items()}
             if options.trace and number == 0:

@@ -7,7 +7,9 @@ each, torchvision's ``ImageFolder`` behind a ``DataLoader`` of two workers. Both
 another seed with a look at the test images. Same files, transforms, batch size, epochs, optimizer;
 validation after every epoch. Ours is the whole command ``raybench run FILE`` in a new home, with
 MLflow tracking, from process start to exit. Networks start from random weights, so that nothing is
-downloaded; the images are made here unless ``--images`` names class folders.
+downloaded; the images are made here unless ``--images`` names class folders. The script runs with
+torch's own number of threads, as scripts do; ``--threads 1`` is kinder to it on a busy machine,
+where OpenMP's threads wait for each other actively.
 
     python benchmarks/obvious_sweep.py [--epochs 3 15] [--rounds 3] [--images FOLDER]
 """
@@ -36,9 +38,11 @@ from PIL import Image
 
 BACKBONES = ("regnet_x_400mf", "shufflenet_v2_x1_0")
 RATES = tuple(round(1e-4 * 10 ** (n / 5), 7) for n in range(11))  # 0.0001 to 0.01
-IMAGE_SIZE, BATCH_SIZE = 32, 32
+DEFAULT_RATE = 1e-3
+IMAGE_SIZE, BATCH_SIZE = 32, 16
 FILE_SIZE, CLASSES = 160, 4
 COUNTS = {"train": 160, "val": 64, "test": 64}
+SCRIPT_ENVIRONMENT: dict[str, str] = {}
 NAMES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 
 
@@ -64,7 +68,7 @@ def make_images(root: Path, counts: dict[str, int]) -> Path:
             layers = [_enlarged(patterns[name])]
             for cells in (4, 16, 64):
                 layers.append(_enlarged(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)))
-            pixels = np.average(layers, axis=0, weights=(1, 2, 1, 1)).astype(np.uint8)
+            pixels = np.average(layers, axis=0, weights=(3, 2, 1, 1)).astype(np.uint8)
             place = root / part / f"class{name}"
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(place / f"{index:04d}.jpg", quality=88)
@@ -116,7 +120,8 @@ def train_obviously(
     command = [sys.executable, str(script), str(images), "--backbone", backbone]
     command += ["--lr", str(rate), "--epochs", str(epochs), *more]
     command += ["--image-size", str(IMAGE_SIZE), "--batch-size", str(BATCH_SIZE)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = os.environ | SCRIPT_ENVIRONMENT
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -137,7 +142,7 @@ def sweep_data(images: Path, epochs: int) -> dict[str, Any]:
             "stages": [{"schedule": "constant"}],
             "augment": "flip",
         },
-        "space": {"lr": {"default": RATES[5], "low": RATES[0], "high": RATES[-1], "log": True}},
+        "space": {"lr": {"default": DEFAULT_RATE, "low": 1e-5, "high": 1e-1, "log": True}},
         "search": {"sampler": "grid", "ladder": {"lr": list(RATES)}, "early_stop": "none"},
         "budget": {"trials": len(RATES)},
         "final": {"seeds": [1]},
@@ -191,13 +196,13 @@ def computing_s(images: Path, epochs: int) -> float:
         started = time.perf_counter()
         for _ in range(epochs):
             model.train()
-            for batch in torch.arange(train).split(BATCH_SIZE):
+            for batch in torch.split(torch.arange(train), BATCH_SIZE):
                 optimizer.zero_grad()
                 F.cross_entropy(model(pixels[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             model.eval()
             with torch.no_grad():
-                for batch in torch.arange(val).split(BATCH_SIZE):
+                for batch in torch.split(torch.arange(val), BATCH_SIZE):
                     model(pixels[batch])
         total += time.perf_counter() - started
     return total / len(BACKBONES)
@@ -243,7 +248,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[3, 15])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=Path, help="class folders of images; default: made here")
+    parser.add_argument("--threads", type=int, help="of the obvious script; default: torch's")
     options = parser.parse_args()
+    if options.threads is not None:
+        SCRIPT_ENVIRONMENT["OMP_NUM_THREADS"] = str(options.threads)
     listed = ", ".join(f"{name} {version(name)}" for name in NAMES)
     say(f"{os.cpu_count()} cores, Python {platform.python_version()}, {listed}")
     with tempfile.TemporaryDirectory() as folder:

@@ -39,7 +39,7 @@ def accuracy(model: nn.Module, loader: DataLoader[object]) -> float:
     model.eval()
     correct = count = 0
     with torch.no_grad():
-        for images, labels in loader:  # type: ignore[misc]
+        for images, labels in loader:
             correct += int((model(images).argmax(1) == labels).sum())
             count += len(labels)
     return correct / count
@@ -49,7 +49,7 @@ def train_epoch(
     model: nn.Module, loader: DataLoader[object], optimizer: torch.optim.Optimizer
 ) -> None:
     model.train()
-    for images, labels in loader:  # type: ignore[misc]
+    for images, labels in loader:
         loss: Tensor = F.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

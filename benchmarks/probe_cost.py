@@ -63,7 +63,7 @@ def one_pass(pair: Pair) -> float:
     pixels, _ = loader.fetch(np.arange(len(data.images)))
     started = time.perf_counter()
     with torch.no_grad():
-        for batch in pixels.split(BATCH_SIZE):
+        for batch in torch.split(pixels, BATCH_SIZE):
             model(loader.normalise(batch))
     return time.perf_counter() - started
 

@@ -106,7 +106,7 @@ def run_on_ray(
     """Through Tune, with logical CPUs and GPUs and an actor that runs quick trials."""
     from ray import cloudpickle
 
-    from raybench.sweep import ray_runner, trainable
+    from raybench.sweep import ray_runner, ray_session, trainable
 
     class QuickActor(trainable.TrialActor):  # type: ignore[misc]
         def _begin(self, config: dict[str, Any]) -> None:
@@ -135,5 +135,5 @@ def run_on_ray(
     # Workers cannot import this file: it goes to them as it is.
     cloudpickle.register_pickle_by_value(__import__(__name__))
     ray_runner.TrialActor = QuickActor  # type: ignore[attr-defined]
-    with ray_runner.ray_session(None, num_cpus=cpus, num_gpus=gpus):
+    with ray_session.ray_session(None, num_cpus=cpus, num_gpus=gpus):
         ray_runner.run_on_ray(searcher, QuickConfig, "quick", wait)  # type: ignore[arg-type]

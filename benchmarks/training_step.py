@@ -42,7 +42,11 @@ from raybench.trial.config import TrialConfig
 from raybench.trial.loop import run_trial
 
 CLASSES, EPOCHS = 10, 3
-AUGMENTS = {"none": ("none", "none"), "flip, crop": ("flip", "random"), "trivial": ("trivial", "none")}
+AUGMENTS = {
+    "none": ("none", "none"),
+    "flip, crop": ("flip", "random"),
+    "trivial": ("trivial", "none"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ def make_task(folder: Path, count: int, size: int, crop: int | None) -> Task:
     path = folder / f"{size}-{crop}.npy"
     shape = (count + CLASSES, size, size, 3)
     np.save(path, rng.integers(0, 256, shape, dtype=np.uint8))
-    images: Images = np.load(path, mmap_mode="r")
+    mapped = np.load(path, mmap_mode="r")
+    images: Images = mapped
     if crop is not None:
-        shapes = np.full((len(images), 2), size, dtype=np.int32)
-        images = make_frames(images.reshape(-1), shapes, crop)  # type: ignore[arg-type]
+        shapes = np.full((len(mapped), 2), size, dtype=np.int32)
+        images = make_frames(mapped.reshape(-1), shapes, crop)
     labels = rng.integers(0, CLASSES, count + CLASSES)
     held_out = np.arange(count, count + CLASSES)
     return Task(
@@ -192,7 +197,8 @@ def compare(name: str, words: str, rounds: int, threads: int) -> float:
     sys.stdout.write(
         f"{name}, augment {words}: {case.backbone.name} at {case.image_size} px, batch "
         f"{case.batch_size}, {threads} thread(s): bare loop {bare:.0f} images/s, trial {ours:.0f}, "
-        f"median ratio {statistics.median(ratios):.2f} (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})\n"
+        f"median ratio {statistics.median(ratios):.2f} "
+        f"(rounds {ratios[0]:.2f} to {ratios[-1]:.2f})\n"
     )
     sys.stdout.flush()
     return statistics.median(ratios)

@@ -68,7 +68,7 @@ def _add_reading(verbs: Any) -> None:
     _sweep(verb)
     _json(verb)
     verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
-    verb.add_argument("--csv", type=Path, metavar="DIR", help="write leaderboard, trials, epochs, costs")
+    verb.add_argument("--csv", type=Path, metavar="DIR", help="leaderboard, trials, epochs, costs")
     verb = _verb(verbs, "sync", "complete or rebuild MLflow from the ledger")
     _sweep(verb)
     verb = _verb(verbs, "ui", "MLflow's UI on this home, loopback only")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raybench.errors import ResourceError
+from raybench.measurements import Profile
 from raybench.profile_targets import Target, find_targets
-from raybench.records import Profile
 from raybench.settings import create_home, resolve_settings
 
 if TYPE_CHECKING:

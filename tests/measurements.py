@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raybench.records import Footprint, Profile, Timing
+from raybench.measurements import Footprint, Profile, Timing
 
 VERSIONS = {"raybench": "0.1.0", "python": "3.11.7", "torch": "2.11.0", "timm": "1.0.31"}
 

@@ -11,9 +11,9 @@ import yaml
 from raybench import proposal
 from raybench.cli import main
 from raybench.errors import ResourceError, TooLargeError, UserInputError
+from raybench.measurements import Footprint
 from raybench.proposal import Design, propose
 from raybench.proposal_file import sweep_text
-from raybench.records import Footprint
 from raybench.settings import Settings, resolve_settings
 from raybench.spec import BackboneSpec, DatasetSpec
 from raybench.validate import load_spec

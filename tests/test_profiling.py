@@ -12,9 +12,9 @@ import pytest
 from raybench import profiling
 from raybench.cli import main
 from raybench.errors import HomeError, ResourceError, UserInputError
+from raybench.measurements import Profile
 from raybench.profile_targets import Target, find_targets
 from raybench.profiling import profile
-from raybench.records import Profile
 from raybench.settings import resolve_settings
 from raybench.spec import BackboneSpec
 from raybench.sweep import lease

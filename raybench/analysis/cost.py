@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from raybench.analysis import numbers
 from raybench.backbones.index import network_key
-from raybench.records import Profile, SweepSnapshot, Timing
+from raybench.measurements import Profile, Timing
+from raybench.records import SweepSnapshot
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from raybench.measurements import Footprint
 from raybench.plan import Pair
-from raybench.records import Footprint
 from raybench.spec import SweepSpec
 from raybench.sweep.lease import Lease
 from raybench.sweep.packing import Fit

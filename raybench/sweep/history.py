@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from raybench.costs import Costs, Key, Measured
 from raybench.errors import HomeError
+from raybench.measurements import Footprint, Profile
 from raybench.rates import (
     CORE,
     CORE_MACS_PER_S,
@@ -28,7 +29,7 @@ from raybench.rates import (
     macs_per_image,
     model_key,
 )
-from raybench.records import EpochRecord, Footprint, PairRow, Profile, SweepSnapshot, TrialRow
+from raybench.records import EpochRecord, PairRow, SweepSnapshot, TrialRow
 from raybench.settings import Settings
 from raybench.spec import BackboneSpec
 from raybench.sweep.packing import fitting_share

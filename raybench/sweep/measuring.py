@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raybench.errors import ResourceError
+from raybench.measurements import Footprint
 from raybench.plan import Pair, Plan
-from raybench.records import Footprint
 from raybench.spec import BackboneSpec, Recipe, SweepSpec
 from raybench.sweep.device import Kind
 from raybench.sweep.footprints import (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from raybench.measurements import Footprint
 from raybench.plan import Pair
-from raybench.records import Footprint
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 HEADROOM = 1.1

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from raybench.backbones.index import network_key
-from raybench.records import Profile
+from raybench.measurements import Profile
 from raybench.sweep.tables import profiles, telling_damage, write_transaction
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from raybench.errors import RaybenchError
-from raybench.records import Footprint
+from raybench.measurements import Footprint
 from raybench.sweep.device import Kind
 from raybench.sweep.measuring import Request
 from raybench.sweep.packing import Shape

@@ -14,12 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 # isort: split
-import ray
 from ray import tune
 from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raybench.errors import RaybenchError
 from raybench.records import FailureClass, from_dict
@@ -28,7 +26,8 @@ from raybench.sweep.assignment import FINISHED, Assignment
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Shape
 from raybench.sweep.searcher import SweepSearcher
-from raybench.sweep.trainable import StopSignal, TrialActor
+from raybench.sweep.stop_signal import make_signal
+from raybench.sweep.trainable import TrialActor
 from raybench.trial.config import TrialConfig
 
 logger = logging.getLogger(__name__)
@@ -148,10 +147,7 @@ def run_on_ray(
     Raises:
         RaybenchError: e.g. the lease was lost while the sweep ran.
     """
-    # On the driver's own node: lost with another one, nobody would hear of a drain.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    signal = StopSignal.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
-    ray.get(signal.setup.remote())
+    signal = make_signal()
     ray_searcher = RaySearcher(searcher, configure)
     failures: list[BaseException] = []
 

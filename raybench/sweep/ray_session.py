@@ -40,7 +40,7 @@ for _noisy in ("ray", "ray.tune"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 MOST_PRELOADED = 16
-TRAINABLE = "raybench.sweep.trainable"
+PRELOAD = "raybench.sweep.preload"
 
 
 def is_private(options: RunOptions) -> bool:
@@ -55,7 +55,7 @@ def _preload(cores: int) -> None:
     most of the workers would be in vain, with 0.4 GB each.
     """
     if cores <= MOST_PRELOADED:
-        os.environ.setdefault("RAY_preload_python_modules", TRAINABLE)
+        os.environ.setdefault("RAY_preload_python_modules", PRELOAD)
 
 
 @contextmanager
@@ -94,13 +94,15 @@ def ray_session(
 @contextmanager
 def ray_in_background(options: RunOptions) -> Iterator[Callable[[], None]]:
     """Yields a function that waits for Ray, and raises ``ResourceError`` if it cannot be had."""
-    # The thread stays until Ray has gone: the kernel kills Ray's processes with the thread that has
+    # Imported here: threads that import what depends on each other see half-made modules (measured
+    # with ray.tune and torchvision). The thread only starts processes.
+    importlib.import_module("ray")
+    # It stays until Ray has gone: the kernel kills Ray's processes with the thread that has
     # started them (PR_SET_PDEATHSIG).
     with ThreadPoolExecutor(1, "raybench-ray") as pool, ExitStack() as stack:
 
         def start() -> None:
             stack.enter_context(ray_session(options.address, options.num_cpus, options.num_gpus))
-            importlib.import_module("ray.tune")  # a second, which the main thread has not to wait
 
         started = pool.submit(start)
         try:

@@ -16,15 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from raybench.errors import UserInputError
-from raybench.records import (
-    EndRecord,
-    EpochRecord,
-    PairRow,
-    Profile,
-    SweepSnapshot,
-    TrialRow,
-    from_dict,
-)
+from raybench.measurements import Profile
+from raybench.records import EndRecord, EpochRecord, PairRow, SweepSnapshot, TrialRow, from_dict
 from raybench.sweep.lease import read_holder
 from raybench.sweep.profiles import profiles_in, profiles_of
 from raybench.sweep.progress import (

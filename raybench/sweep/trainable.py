@@ -25,22 +25,6 @@ class RetiredActorError(RuntimeError):
     """Ends an actor after a failed trial; the trial's record has been delivered before."""
 
 
-@ray.remote(num_cpus=0, max_concurrency=1000)
-class StopSignal:
-    """The one flag all trials wait on; ``wait`` blocks until it is set, so nobody polls."""
-
-    async def setup(self) -> None:
-        import asyncio
-
-        self._event = asyncio.Event()
-
-    async def set(self) -> None:
-        self._event.set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
 class _StopFlag:
     """A local flag that a thread sets when the signal comes; checked every batch for free."""
 

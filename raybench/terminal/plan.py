@@ -13,6 +13,7 @@ from raybench.report.grid import grid
 
 if TYPE_CHECKING:
     from raybench.plan_estimate import PairEstimate, PlanEstimate
+    from raybench.spec import SweepSpec
 
 COLUMNS = {
     "task": "left",
@@ -55,7 +56,7 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     lines = [
         f"{_some(plan.search_trials, 'search trial')} and {_some(plan.final_trials, 'final')}, "
         f"each with {_some(resources.cpus, 'core')} and gpus {_share(resources.gpus)}; "
-        "epochs are the most there can be, early stopping saves some.",
+        f"epochs are the most there can be{_stopping(spec)}.",
     ]
     limits = []
     if spec.budget.device_hours is not None:
@@ -81,6 +82,11 @@ def _notes(estimate: PlanEstimate) -> list[str]:
             f"±{100 * half:.1f} points, so smaller gaps are no evidence on one seed."
         )
     return lines
+
+
+def _stopping(spec: SweepSpec) -> str:
+    stops = spec.search.early_stop != "none" and spec.recipe.method == "finetune"
+    return ", early stopping saves some" if stops else ""
 
 
 def _some(count: int, thing: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from raybench.analysis.cost import cost_tables
-from raybench.records import Profile
+from raybench.measurements import Profile
 from raybench.report.cost_tables import cost_grids
 
 

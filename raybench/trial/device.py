@@ -49,7 +49,11 @@ def upload(values: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """``fp32``, ``bf16`` or ``fp16`` on one kind of device."""
+    """``fp32``, ``bf16`` or ``fp16`` on one kind of device.
+
+    fp32 is torch's: from Ampere on cuDNN's convolutions round their inputs to TF32
+    (``torch.backends.cudnn.allow_tf32``), matrix products do not.
+    """
 
     name: str
     device_type: str

@@ -19,7 +19,7 @@ import torch
 
 from raybench.backbones.build import Backbone, build_backbone
 from raybench.errors import TooLargeError
-from raybench.records import Footprint
+from raybench.measurements import Footprint
 from raybench.spec import BackboneSpec, Recipe, Stage
 from raybench.trial.augment import augment
 from raybench.trial.batches import BatchLoader, make_loader

@@ -86,7 +86,10 @@ def _auroc(negatives: Tensor, positives: Tensor) -> Tensor:
 
 def _average_precision(negatives: Tensor, positives: Tensor) -> Tensor:
     """Precision at each score, weighted by the recall that it adds."""
-    precision, recall = positives / (positives + negatives), F.pad(positives / positives[-1], [1, 0])
+    precision, recall = (
+        positives / (positives + negatives),
+        F.pad(positives / positives[-1], [1, 0]),
+    )
     return torch.sum((recall.diff() * precision).flip(0))
 
 

@@ -20,7 +20,7 @@ from raybench.backbones.index import without_tag
 from raybench.backbones.measure import CLASSES, measure_built
 from raybench.errors import RaybenchError
 from raybench.gpus import Gpu, energy_j
-from raybench.records import Profile, Timing
+from raybench.measurements import Profile, Timing
 from raybench.spec import BackboneSpec, Recipe
 from raybench.trial.device import device_name, free_memory, pick_device
 from raybench.trial.footprint import TINY_RATE, make_learner, unless_too_large, versions

@@ -207,10 +207,12 @@ def run_facts(
     device: torch.device, precision: Precision, parameters: int, train_images: int
 ) -> dict[str, Any]:
     """What ``EndRecord.facts`` says of any run."""
+    fast = {"tf32": float(torch.backends.cudnn.allow_tf32)} if device.type == "cuda" else {}
     return {
         "parameters": parameters,
         "device": device_name(device),
         "precision": precision.name,
+        **fast,
         "threads": torch.get_num_threads(),
         "train_images": train_images,
         "torch": str(torch.__version__),

@@ -7,7 +7,8 @@ from typing import Any
 
 from raybench.analysis.cost import COLUMNS, cost_tables, costs_frame, latencies
 from raybench.analysis.cost import sweep_cost_tables as tables_of
-from raybench.records import PairRow, Profile, SweepSnapshot
+from raybench.measurements import Profile
+from raybench.records import PairRow, SweepSnapshot
 from tests.factories import make_pair, make_snapshot
 from tests.measurements import make_profile, make_timing
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from raybench.measurements import Footprint, Profile, Timing
 from raybench.rates import CORE, HOME, PROBED, REFERENCE, macs_per_image
-from raybench.records import Footprint, Profile, Timing
 from raybench.settings import resolve_settings
 from raybench.spec import BackboneSpec
 from raybench.sweep import history

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from raybench.errors import ResourceError
 from raybench.gpus import Gpu, why_alone
+from raybench.measurements import Footprint
 from raybench.plan import make_plan
-from raybench.records import Footprint
 from raybench.space import Range
 from raybench.spec import SweepSpec
 from raybench.sweep.assignment import Capacity

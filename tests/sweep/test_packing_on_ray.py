@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from raybench.measurements import Footprint
 from raybench.plan import make_plan
-from raybench.records import EndRecord, EpochRecord, Footprint
+from raybench.records import EndRecord, EpochRecord
 from raybench.spec import BackboneSpec, Recipe
 from raybench.sweep.device import Kind
 from raybench.sweep.lease import acquire

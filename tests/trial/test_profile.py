@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raybench.errors import DataError
 from raybench.gpus import Gpu
-from raybench.records import Profile
+from raybench.measurements import Profile
 from raybench.spec import BackboneSpec, Recipe
 from raybench.trial import profile
 from raybench.trial.profile import BATCH, CLASSES, measure_profile
