@@ -39,7 +39,7 @@ from PIL import Image
 BACKBONES = ("regnet_x_400mf", "shufflenet_v2_x1_0")
 RATES = tuple(round(1e-4 * 10 ** (n / 5), 7) for n in range(11))  # 0.0001 to 0.01
 DEFAULT_RATE = 1e-3
-IMAGE_SIZE, BATCH_SIZE = 32, 16
+IMAGE_SIZE, BATCH_SIZE = 32, 32
 FILE_SIZE, CLASSES = 160, 4
 COUNTS = {"train": 160, "val": 64, "test": 64}
 SCRIPT_ENVIRONMENT: dict[str, str] = {}

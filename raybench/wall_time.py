@@ -82,9 +82,11 @@ def wall_seconds(work: Sequence[Work], devices: int) -> float:
     """
     lumped = _lumped(work)
     # In turn, a trial of a whole device waits until all of its parts are free. The searcher leaves
-    # a slot to trials of one shape for up to a quarter of the quota: the better order is taken.
+    # a slot to trials of one shape for up to a quarter of the quota, and a pair that would end last
+    # goes first: the best order is taken.
     shapes = {pair.parts for pair in work}
-    orders = [_in_order(lumped)] + [_in_order(lumped, by_shape=True)] * (len(shapes) > 1)
+    orders = [_in_order(lumped), _in_order(lumped, first=_longest(lumped))]
+    orders += [_in_order(lumped, by_shape=True)] * (len(shapes) > 1)
     placed = min(_place(lumped, order, devices) for order in orders)
     return max([placed, *(pair.chain_s for pair in work)])
 
@@ -111,12 +113,23 @@ def _place(work: Sequence[Work], order: Sequence[_Turn], devices: int) -> float:
     return last
 
 
-def _in_order(work: Sequence[Work], by_shape: bool = False) -> list[_Turn]:
-    """One turn per trial; ``by_shape``: within each quarter of the pairs, large shares first."""
-    ranked = [
+def _in_order(
+    work: Sequence[Work], by_shape: bool = False, first: int | None = None
+) -> list[_Turn]:
+    """One turn per trial, those of the pair ``first`` before all others.
+
+    ``by_shape``: within each quarter of the pairs, large shares first.
+    """
+    ranked = sorted(
         rank for position, pair in enumerate(work) for rank in _ranks(pair, position, by_shape)
-    ]
-    return [(position, not is_search) for *_, is_search, _, position in sorted(ranked)]
+    )
+    turns = [(position, not is_search) for *_, is_search, _, position in ranked]
+    return sorted(turns, key=lambda turn: turn[0] != first)
+
+
+def _longest(work: Sequence[Work]) -> int:
+    """Position of the pair with the most work."""
+    return max(range(len(work)), key=lambda position: work[position].alone_s, default=0)
 
 
 def _ranks(pair: Work, position: int, by_shape: bool) -> Iterator[_Rank]:

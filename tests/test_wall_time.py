@@ -53,13 +53,10 @@ def test_one_pair_by_hand(devices, expected_s):
     assert wall_seconds(work, devices) == pytest.approx(expected_s)
 
 
-def test_a_short_pair_ends_and_leaves_its_slot_to_the_long_one():
-    """Both hold a slot; the short one is done with its finals at 7, the long one's search at 27.
-
-    Slot 1: 0-10, 10-20, finals 27-37, 37-47. Slot 2: 4 x 1, finals 4-7, then 7-17, 17-27, 27-37.
-    """
+def test_the_long_pair_goes_first_and_the_short_one_fills_what_it_leaves():
+    """Slot 1: 4 x 10 of the long pair. Slot 2: 3 x 10 of it, then the short pair from 30 to 37."""
     long, short = (Work(4, seconds, 3, seconds, at_once=8) for seconds in (10.0, 1.0))
-    assert wall_seconds([long, short], 2) == pytest.approx(47)
+    assert wall_seconds([long, short], 2) == pytest.approx(40)
 
 
 def test_trials_on_a_share_run_beside_each_other():

@@ -7,15 +7,19 @@ owed comes from the ledger (measured: ``Tuner.restore`` retrains finished trials
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from raybench.sweep.ray_session import PRELOADING  # sets what Ray reads when it is imported
+
 # isort: split
+import ray
 from ray import tune
-from ray.tune.execution import tune_controller
+from ray.tune.execution import class_cache, tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -34,6 +38,21 @@ logger = logging.getLogger(__name__)
 # Tune's own cache lets every idle actor go while one of another shape starts (measured: 20 trials
 # of four shapes in 20 processes). A private name, hence the upper bound on ray in pyproject.
 tune_controller._ObjectCache = lambda may_keep_one: IdleActors()
+
+
+class _ActorClasses(class_cache._ActorClassCache):  # type: ignore[misc]
+    """Tune gives its actors a runtime environment, for which Ray starts new processes.
+
+    A private Ray's workers have inherited ours, and the first of them are ready for trials.
+    """
+
+    def get(self, trainable_cls: Any) -> Any:
+        if PRELOADING not in os.environ:
+            return super().get(trainable_cls)
+        return self._cache.setdefault(trainable_cls, ray.remote(trainable_cls))
+
+
+tune_controller._ActorClassCache = _ActorClasses
 DRAIN_PATIENCE_S = 15.0
 _MEMORY_MONITOR = ("low on memory", "OUT_OF_MEMORY")
 """What Ray says of a worker that it killed before the machine ran out of memory."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from raybench.errors import ResourceError
@@ -40,7 +40,7 @@ for _noisy in ("ray", "ray.tune"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 MOST_PRELOADED = 16
-PRELOAD = "raybench.sweep.preload"
+PRELOADING, PRELOAD = "RAY_preload_python_modules", "raybench.sweep.preload"
 
 
 def is_private(options: RunOptions) -> bool:
@@ -48,14 +48,21 @@ def is_private(options: RunOptions) -> bool:
     return not (options.address or os.environ.get("RAY_ADDRESS"))
 
 
-def _preload(cores: int) -> None:
+@contextmanager
+def _preloading(cores: int) -> Iterator[None]:
     """A private Ray's first workers, one per core, import what trials need before they are asked.
 
     An actor then starts in 0.1 s instead of some 4 s of processor time. Not where cores are many:
     most of the workers would be in vain, with 0.4 GB each.
     """
-    if cores <= MOST_PRELOADED:
-        os.environ.setdefault("RAY_preload_python_modules", PRELOAD)
+    if cores > MOST_PRELOADED or PRELOADING in os.environ:
+        yield
+        return
+    os.environ[PRELOADING] = PRELOAD
+    try:
+        yield
+    finally:
+        del os.environ[PRELOADING]
 
 
 @contextmanager
@@ -76,19 +83,26 @@ def ray_session(
         "configure_logging": False,
         "namespace": "raybench",
     }
+    preloading = nullcontext() if target else _preloading(num_cpus or os.cpu_count() or 1)
     if not target:
-        _preload(num_cpus or os.cpu_count() or 1)
         options |= {"include_dashboard": False, "num_cpus": num_cpus, "num_gpus": num_gpus}
+    with preloading:
+        _connect(target, options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(target: str | None, options: Mapping[str, Any]) -> None:
+    import ray
+
     try:
         ray.init(address=target or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {target}" if target else "a local Ray"
         first = (str(error).splitlines() or ["no reason given"])[0]
         raise ResourceError(f"cannot reach {where}: {first}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
