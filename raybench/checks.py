@@ -80,6 +80,8 @@ def _check_tuned_stages(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mista
 def _check_device(spec: SweepSpec, raw: Mapping[str, Any], mistakes: Mistakes) -> None:
     if spec.device == "cpu" and spec.resources.gpus not in ("auto", 0):
         mistakes.add(("resources", "gpus"), f"got {spec.resources.gpus}; device is cpu, give 0")
+    if spec.device == "cuda" and spec.resources.gpus == 0:
+        mistakes.add(("resources", "gpus"), "got 0; device is cuda, give auto or a share")
     if spec.device == "cpu" and spec.recipe.precision == "fp16":
         mistakes.add(("recipe", "precision"), "fp16 needs a GPU; give auto, fp32 or bf16")
 

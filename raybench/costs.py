@@ -165,7 +165,12 @@ class Costs:
             return float(spec.resources.cpus)
         if spec.resources.gpus != "auto":
             return float(spec.resources.gpus) or 1.0
-        probes = [p for p in self.probes.get(_key(pair, spec), ()) if p.gpu_share is not None]
+        trains = spec.recipe.method == "finetune"
+        probes = [
+            p
+            for p in self.probes.get(_key(pair, spec), ())
+            if p.gpu_share is not None and (p.train_s is not None) == trains
+        ]
         fitting = _fitting(probes, spec)
         return 1.0 if fitting is None else fitting.gpu_share or 1.0
 

@@ -124,11 +124,8 @@ class PlanEstimate:
         spec = self.plan.spec
         if spec.recipe.method != "finetune":
             return []
-        tuned = spec.space.get("batch_size")
-        largest = int(tuned.high) if tuned else spec.recipe.batch_size
-        return sorted(
-            {p.pair.task for p in self.pairs if p.train_images and p.train_images < largest}
-        )
+        small = (p for p in self.pairs if p.train_images and p.train_images < spec.largest_batch)
+        return sorted({p.pair.task for p in small})
 
     def small_datasets(self) -> list[str]:
         """Data sets too small for one test split, which could be cross-validated instead."""

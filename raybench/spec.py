@@ -264,3 +264,9 @@ class SweepSpec(_Frozen):
     resources: Resources = Resources()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     seed: Seed = 0
+
+    @property
+    def largest_batch(self) -> int:
+        """The batch size, or the largest one where it is tuned."""
+        tuned = self.space.get("batch_size")
+        return int(tuned.high) if tuned else self.recipe.batch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,9 +86,29 @@ def tuned_names(snapshot: SweepSnapshot) -> tuple[str, ...]:
 
 
 def warnings(snapshot: SweepSnapshot) -> tuple[str, ...]:
-    """One sentence per pair and hyperparameter whose winner sits at an edge."""
+    """One sentence per pair and hyperparameter whose winner sits at an edge, and per cut batch."""
     found = (r.warning for name in tuned_names(snapshot) for r in responses(snapshot, name))
-    return tuple(w for w in found if w is not None)
+    cut = (_cut_batches(result, snapshot.spec) for result in pair_results(snapshot))
+    return tuple(w for w in (*found, *cut) if w is not None)
+
+
+def _cut_batches(result: PairResult, spec: Mapping[str, Any]) -> str | None:
+    """Trials that ran out of memory and were trained in micro-batches, which BatchNorm can see."""
+    batch_size = spec["recipe"]["batch_size"]
+    sizes = [
+        int(trial.end.facts["micro_batch"])
+        for trial in result.pair.trials
+        if trial.end is not None
+        and float(trial.end.facts.get("micro_batch", math.inf))
+        < float(trial.params.get("batch_size", batch_size))
+    ]
+    if not sizes:
+        return None
+    trials = numbers.plural(len(sizes), "trial")
+    return (
+        f"{result.pair.backbone} on {result.task}: for lack of memory {trials} trained in "
+        f"micro-batches of {min(sizes)} images; BatchNorm takes its statistics over them."
+    )
 
 
 def _response(result: PairResult, name: str, range_: Range | None, ladder: int) -> Response:

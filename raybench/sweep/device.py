@@ -66,9 +66,15 @@ def check_device(spec: SweepSpec) -> None:
         raise ResourceError(problem)
 
 
-def trial_device(spec: SweepSpec) -> str:
-    """What ``trial/`` is told: no GPU asked for means none used, also where one is in sight."""
-    return "cpu" if spec.device == "auto" and spec.resources.gpus == 0 else spec.device
+def trial_device(spec: SweepSpec, on_cpu: bool = False) -> str:
+    """What ``trial/`` is told: no GPU asked for means none used, also where one is in sight.
+
+    ``on_cpu``: Ray has no GPU to give. Ray knows nothing of Apple's.
+    """
+    import torch
+
+    declined = spec.resources.gpus == 0 or (on_cpu and not torch.backends.mps.is_available())
+    return "cpu" if spec.device == "auto" and declined else spec.device
 
 
 def local_kind(spec: SweepSpec) -> Kind:
@@ -79,4 +85,4 @@ def local_kind(spec: SweepSpec) -> Kind:
     declined = spec.device == "cpu" or spec.resources.gpus == 0
     if declined or not torch.cuda.is_available():
         return Kind("cpu", 1, 0.0, cores)
-    return Kind(torch.cuda.get_device_name(), 1, 0.0, cores)
+    return Kind(torch.cuda.get_device_name(), 1, 0.0, cores, shareable=False)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,9 +67,14 @@ class Drive:
         from raybench.sweep.ray_runner import run_on_ray
 
         kinds = device_kinds(trial_device(self.plan.spec))
-        packing = self._packing(kinds, measure_on_ray)
-        capacity = cluster_capacity(not is_private(self.options), self.options.max_gpus)
-        searcher = self._searcher(packing, capacity, on_cpu=not kinds[0].is_gpu)
+        on_cpu, private = not kinds[0].is_gpu, is_private(self.options)
+        if on_cpu and not private and trial_device(self.plan.spec) == "auto":
+            self.observer.message("no node of this Ray has a GPU now: trials run on CPUs")
+        packing = self._packing(
+            kinds, partial(measure_on_ray, check=self._check, tell=self.observer.message)
+        )
+        capacity = cluster_capacity(not private, self.options.max_gpus)
+        searcher = self._searcher(packing, capacity, on_cpu)
 
         def wait(thread: threading.Thread) -> None:
             thread.join(timeout=0.25)
@@ -77,7 +82,16 @@ class Drive:
             self.observer.watch(searcher)
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"
-        run_on_ray(searcher, self._configure, name, wait)
+        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait)
+
+    def _check(self) -> None:
+        """Whether to go on before there is a searcher.
+
+        Raises:
+            InterruptedEarlyError: a signal came. LeaseHeldError: another driver has taken over.
+        """
+        self.lease.check()
+        self.drain.check()
 
     def _packing(self, kinds: Sequence[Kind], measure: Measure) -> Packing:
         """``measure`` is for what this home does not know yet."""
@@ -89,6 +103,7 @@ class Drive:
             measure,
             self.options.max_gpus,
             self.observer.message,
+            {pair.id for pair in self.snapshot.pairs if pair.state == "done"},
         )
 
     def _searcher(
@@ -104,13 +119,14 @@ class Drive:
             searcher.drain()
         return searcher
 
-    def _configure(self, assignment: Assignment) -> TrialConfig:
+    def _configure(self, assignment: Assignment, on_cpu: bool = False) -> TrialConfig:
+        """``on_cpu``: Ray was told of no GPU, so a trial must not take one that is there."""
         return trial_config(
             self.plan,
             self.settings,
             self.lease.attempt,
             assignment,
-            trial_device(self.plan.spec),
+            trial_device(self.plan.spec, on_cpu),
             self._facts[assignment.pair.id],
         )
 

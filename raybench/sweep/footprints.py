@@ -17,20 +17,26 @@ from raybench.sweep.lease import Lease
 from raybench.sweep.packing import Fit
 from raybench.sweep.tables import footprints, write_transaction
 
-MOST_CLASSES = 1024
+LEAST_CLASSES = 1024
 """Up to here the classifier's memory is lost in that of the network, and one measurement does."""
+TOO_LARGE = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """One row: what was measured, if anything, and what has turned out to be too little.
 
-    ``least``: the smallest share (CPU: gigabytes) that did not run out of memory; 0: nothing has.
+    ``least``: the smallest share (CPU: gigabytes) that did not run out of memory; 0: nothing has;
+    ``TOO_LARGE``: not even a whole device is enough.
     """
 
     footprint: Footprint | None
     least: float = 0.0
     accumulation: int = 1
+
+    @property
+    def too_large(self) -> bool:
+        return self.least == TOO_LARGE
 
 
 class Footprints:
@@ -46,13 +52,21 @@ class Footprints:
 
     def write(self, key: str, footprint: Footprint) -> None:
         """Keep a measurement."""
-        content = json.dumps(footprint.to_dict(), allow_nan=False)
-        self._put(key, content=content, accumulation=footprint.accumulation)
+        self._put(key, content=json.dumps(footprint.to_dict(), allow_nan=False))
+
+    def write_too_large(self, key: str) -> None:
+        """Keep that nothing fits."""
+        self._put(key, least_share=TOO_LARGE)
 
     def remember(self, fit: Fit) -> None:
-        """Keep what a trial needs after one has run out of memory with less."""
-        least = fit.shape.gpus or fit.shape.memory_gb
-        self._put(fit.key, least_share=least, accumulation=fit.accumulation)
+        """Keep what a trial needs after one has run out of memory with less.
+
+        Smaller micro-batches than ``--max-gpus`` alone has asked for are not worth remembering.
+        """
+        shape = fit.shape
+        self._put(fit.key, least_share=shape.gpus or shape.memory_gb)
+        if shape.gpus in (0, 1):
+            self._put(fit.key, accumulation=fit.accumulation)
 
     def _put(self, key: str, **values: str | float) -> None:
         where = footprints.c.key == key
@@ -67,7 +81,8 @@ class Footprints:
 def _known(row: Any) -> Known:
     content = json.loads(row.content)
     measured = None if content is None else Footprint.from_dict(content)
-    return Known(measured, row.least_share, row.accumulation)
+    parts = 1 if measured is None else measured.accumulation
+    return Known(measured, row.least_share, max(parts, row.accumulation))
 
 
 def footprint_key(spec: SweepSpec, pair: Pair, device: str, classes: int) -> str:
@@ -81,7 +96,7 @@ def footprint_key(spec: SweepSpec, pair: Pair, device: str, classes: int) -> str
         "device": device,
         "method": recipe.method,
         "image_size": recipe.image_size,
-        "batch_size": largest_batch(spec),
+        "batch_size": spec.largest_batch,
         "precision": recipe.precision,
         "optimizers": sorted({stage.optimizer for stage in recipe.stages}),
         "model_ema": recipe.model_ema is not None,
@@ -91,12 +106,6 @@ def footprint_key(spec: SweepSpec, pair: Pair, device: str, classes: int) -> str
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def largest_batch(spec: SweepSpec) -> int:
-    """The batch size, or the largest one where it is tuned."""
-    tuned = spec.space.get("batch_size")
-    return int(tuned.high) if tuned else spec.recipe.batch_size
-
-
 def rounded_classes(classes: int) -> int:
-    """At least ``MOST_CLASSES``, else the next power of two."""
-    return max(MOST_CLASSES, 1 << max(classes - 1, 0).bit_length())
+    """At least ``LEAST_CLASSES``, else the next power of two."""
+    return max(LEAST_CLASSES, 1 << max(classes - 1, 0).bit_length())

@@ -123,7 +123,8 @@ def _look(nodes: Iterable[Any]) -> dict[str, tuple[Gpu, ...]]:
         else:
             there = NodeAffinitySchedulingStrategy(name, soft=False)
             asked[name] = look.options(scheduling_strategy=there).remote()
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=LOOK_S) if asked else None
+    if asked:
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=LOOK_S)
     for name, answer in asked.items():
         try:
             found[name] = ray.get(answer, timeout=0.1)

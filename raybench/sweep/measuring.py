@@ -7,10 +7,11 @@ measured only where it could bind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from raybench.errors import ResourceError
+from raybench.errors import ResourceError, TooLargeError
 from raybench.measurements import Footprint
 from raybench.plan import Pair, Plan
 from raybench.spec import BackboneSpec, Recipe, SweepSpec
@@ -19,13 +20,22 @@ from raybench.sweep.footprints import (
     Footprints,
     Known,
     footprint_key,
-    largest_batch,
     rounded_classes,
 )
-from raybench.sweep.packing import HEADROOM, OVERHEAD, Fit, Packing, Shape, fitting_share
+from raybench.sweep.packing import (
+    HEADROOM,
+    MAX_ACCUMULATION,
+    OVERHEAD,
+    Fit,
+    Packing,
+    Shape,
+    fitting_share,
+)
 
 PROCESS_GB = 1.0
 """A worker that has imported torch and Ray and trains a small network on a CPU."""
+FIT_GB = 2.0
+"""A linear probe's fit beside the forward pass that is measured: L-BFGS keeps up to 1 GiB."""
 IMAGE_GB = 0.5
 """Training on one image of 224 px in float32: more than networks up to ViT-L take."""
 
@@ -42,8 +52,9 @@ class Request:
     cpus: int
 
 
-Measure = Callable[[Sequence[Request]], Iterable[tuple[Request, Footprint | str]]]
-"""Makes measurements; a text instead of one says why it could not be made."""
+Answer = Footprint | TooLargeError | str
+"""A text says why a measurement could not be made."""
+Measure = Callable[[Sequence[Request]], Iterable[tuple[Request, Answer]]]
 
 
 def pack(
@@ -54,6 +65,7 @@ def pack(
     measure: Measure,
     max_gpus: float | None,
     tell: Callable[[str], None],
+    done: Collection[str] = (),
 ) -> Packing:
     """What trials of each pair ask for on each kind of device.
 
@@ -65,14 +77,16 @@ def pack(
         measure: for what they have not.
         max_gpus: as ``--max-gpus``.
         tell: called with sentences for the user.
+        done: ids of pairs that owe nothing, for which nothing is measured.
 
     Raises:
         ResourceError: more is asked for than any node has.
     """
     spec = plan.spec
     _check_room(spec, kinds, max_gpus)
+    kinds = _with_cores(spec, kinds, tell)
     for kind in kinds:
-        if not kind.shareable and spec.resources.gpus not in (0, 1):
+        if kind.why and spec.resources.gpus not in (0, 1):
             tell(f"{kind.name} is {kind.why}: one trial on each at a time")
     keys = {
         (pair.id, kind.name): footprint_key(spec, pair, kind.name, classes[pair.id])
@@ -84,9 +98,10 @@ def pack(
         key: _request(spec, pair, kind, key, classes[pair.id])
         for pair in plan.pairs
         for kind in kinds
-        if _is_needed(spec, kind, known.get(key := keys[(pair.id, kind.name)]))
+        if pair.id not in done
+        and _is_needed(spec, kind, known.get(key := keys[(pair.id, kind.name)]))
     }
-    known |= _measure_all(list(requests.values()), known, store, measure, tell)
+    known |= _measure_all(list(requests.values()), store, measure, tell)
     fits = {
         pair.id: [
             _fit(spec, kind, key := keys[(pair.id, kind.name)], known.get(key), max_gpus)
@@ -100,11 +115,14 @@ def pack(
 def _check_room(spec: SweepSpec, kinds: Sequence[Kind], max_gpus: float | None) -> None:
     wanted, cores = spec.resources.gpus, max(kind.cores for kind in kinds)
     has_gpu = any(kind.is_gpu for kind in kinds)
-    if wanted not in ("auto", 0) and not has_gpu:
+    if not has_gpu and (wanted not in ("auto", 0) or spec.device == "cuda"):
+        asked = "device: cuda" if spec.device == "cuda" else f"resources.gpus: {wanted}"
         raise ResourceError(
-            f"resources.gpus asks {wanted} of a GPU, but no node of this Ray has one; "
-            "give --set resources.gpus=0"
+            f"{asked} asks for a GPU, but no node of this Ray has one; start a GPU node first, or "
+            "give --set resources.gpus=0 --set device=auto"
         )
+    if has_gpu and max_gpus == 0 and wanted != 0:
+        raise ResourceError("--max-gpus 0 leaves no GPU; give --set resources.gpus=0 for CPUs")
     if spec.resources.cpus > cores:
         raise ResourceError(
             f"resources.cpus asks {spec.resources.cpus} cores, but the largest node has {cores:g}; "
@@ -117,9 +135,21 @@ def _check_room(spec: SweepSpec, kinds: Sequence[Kind], max_gpus: float | None) 
         )
 
 
+def _with_cores(spec: SweepSpec, kinds: Sequence[Kind], tell: Callable[[str], None]) -> list[Kind]:
+    """Those whose nodes have the cores that a trial takes; on the others it would wait for ever."""
+    enough = [kind for kind in kinds if kind.cores >= spec.resources.cpus]
+    for kind in kinds:
+        if kind not in enough:
+            tell(
+                f"{kind.name} is left alone: its nodes have {kind.cores:g} cores, a trial takes "
+                f"{spec.resources.cpus}"
+            )
+    return enough
+
+
 def _is_needed(spec: SweepSpec, kind: Kind, known: Known | None) -> bool:
     """Whether a measurement would change what trials ask for, and is not there yet."""
-    if known is not None and known.footprint is not None:
+    if known is not None and (known.footprint is not None or known.too_large):
         return False
     if spec.resources.gpus != "auto" and kind.is_gpu:
         return False
@@ -132,7 +162,7 @@ def _memory_bound_gb(spec: SweepSpec) -> float:
     """More than a trial takes on a CPU, whatever the backbone."""
     area = (spec.recipe.image_size / 224) ** 2
     passes = 1.0 if spec.recipe.method == "finetune" else 0.25
-    return PROCESS_GB + IMAGE_GB * passes * largest_batch(spec) * area
+    return PROCESS_GB + IMAGE_GB * passes * spec.largest_batch * area
 
 
 def _memory_per_slot_gb(spec: SweepSpec, kind: Kind) -> float:
@@ -140,14 +170,13 @@ def _memory_per_slot_gb(spec: SweepSpec, kind: Kind) -> float:
 
 
 def _request(spec: SweepSpec, pair: Pair, kind: Kind, key: str, classes: int) -> Request:
-    recipe = spec.recipe.model_copy(update={"batch_size": largest_batch(spec)})
+    recipe = spec.recipe.model_copy(update={"batch_size": spec.largest_batch})
     backbone = pair.backbone.model_copy(update={"weights": "none"})
     return Request(key, kind, backbone, rounded_classes(classes), recipe, spec.resources.cpus)
 
 
 def _measure_all(
     requests: Sequence[Request],
-    known: Mapping[str, Known],
     store: Footprints,
     measure: Measure,
     tell: Callable[[str], None],
@@ -155,17 +184,17 @@ def _measure_all(
     if not requests:
         return {}
     names = " and ".join(sorted({request.kind.name for request in requests}))
-    tell(f"measuring how {len(requests)} backbones fit on {names}, once for this home")
-    found = {}
+    backbones = len({request.backbone.name for request in requests})
+    tell(f"measuring how {backbones} backbones fit on {names}, once for this home")
     for request, answer in measure(requests):
-        if isinstance(answer, str):
+        if isinstance(answer, Footprint):
+            store.write(request.key, answer)
+        elif isinstance(answer, TooLargeError):
+            store.write_too_large(request.key)
+            tell(str(answer))
+        else:
             tell(f"could not measure {request.backbone.name}: {answer}")
-            continue
-        store.write(request.key, answer)
-        earlier = known.get(request.key, Known(None))
-        parts = max(earlier.accumulation, answer.accumulation)
-        found[request.key] = Known(answer, earlier.least, parts)
-    return found
+    return store.read({request.key for request in requests})
 
 
 def _fit(spec: SweepSpec, kind: Kind, key: str, known: Known | None, max_gpus: float | None) -> Fit:
@@ -175,12 +204,12 @@ def _fit(spec: SweepSpec, kind: Kind, key: str, known: Known | None, max_gpus: f
     most = 1.0 if max_gpus is None else min(1.0, max_gpus)
     overhead = OVERHEAD
     if known.footprint is not None and known.footprint.total_memory_gb:
-        overhead = known.footprint.overhead_gb / known.footprint.total_memory_gb
-    share = _share(spec, kind, known)
-    shape = Shape(
-        float(spec.resources.cpus), min(most, max(share, known.least)), 0.0, kind.accelerator
-    )
-    return Fit(key, shape, known.accumulation, overhead, most)
+        whole_gb = min(known.footprint.total_memory_gb, kind.memory_gb or math.inf)
+        overhead = known.footprint.overhead_gb / whole_gb
+    share = 1.0 if known.too_large else max(_share(spec, kind, known), known.least)
+    shape = Shape(float(spec.resources.cpus), min(most, share), 0.0, kind.accelerator)
+    parts = MAX_ACCUMULATION if known.too_large else known.accumulation
+    return Fit(key, shape, parts, overhead, most, too_large=known.too_large)
 
 
 def _share(spec: SweepSpec, kind: Kind, known: Known) -> float:
@@ -188,14 +217,16 @@ def _share(spec: SweepSpec, kind: Kind, known: Known) -> float:
         return 1.0
     if spec.resources.gpus != "auto":
         return float(spec.resources.gpus)
-    measured = known.footprint is not None and known.footprint.peak_memory_gb is not None
-    return fitting_share(known.footprint) if measured and known.footprint else 1.0
+    if known.footprint is None or known.footprint.peak_memory_gb is None:
+        return 1.0
+    more_gb = 0.0 if spec.recipe.method == "finetune" else FIT_GB
+    return fitting_share(known.footprint, kind.memory_gb or math.inf, more_gb)
 
 
 def _cpu_fit(spec: SweepSpec, kind: Kind, key: str, known: Known) -> Fit:
     """Memory is asked for where it was measured, or where a trial has run out of it."""
     measured = known.footprint.peak_memory_gb if known.footprint is not None else None
-    needed_gb = max(known.least, 0.0 if measured is None else HEADROOM * measured)
+    needed_gb = max(known.least, 0.0, 0.0 if measured is None else HEADROOM * measured)
     most_gb = kind.memory_gb
     if most_gb == 0:
         needed_gb = 0.0

@@ -6,6 +6,7 @@ them learns by running out of it is known to the others, and kept in the ledger.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -50,6 +51,7 @@ class Fit:
         shape: what it asks for. accumulation: micro-batches per step.
         overhead: part of the GPU that it takes beside torch's allocator.
         most_gpus: the largest share it can be given. most_memory_gb: likewise; 0: not bounded.
+        too_large: not even the smallest micro-batches fit into a whole device, as was measured.
     """
 
     key: str
@@ -58,13 +60,19 @@ class Fit:
     overhead: float = OVERHEAD
     most_gpus: float = 1.0
     most_memory_gb: float = 0.0
+    too_large: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What it is one of: memory need, and type of accelerator."""
+        return self.key, self.shape.accelerator
 
     @property
     def memory_fraction(self) -> float | None:
         """Part of the GPU that torch may allocate; a neighbour's memory stays the neighbour's."""
         if not 0 < self.shape.gpus < 1:
             return None
-        return max(self.shape.gpus - self.overhead, self.shape.gpus / 2)
+        return max(self.shape.gpus - self.overhead, 0.01)
 
     def larger(self) -> Fit | None:
         """What to try after this ran out of memory: the next share, then smaller micro-batches."""
@@ -98,8 +106,9 @@ class Packing:
         fits: Mapping[str, Sequence[Fit]],
         remember: Callable[[Fit], None] = lambda fit: None,
     ) -> None:
-        self._keys = {pair: tuple(fit.key for fit in found) for pair, found in fits.items()}
-        self._fits = {fit.key: fit for found in fits.values() for fit in found}
+        self._places = {pair: tuple(fit.place for fit in found) for pair, found in fits.items()}
+        self._fits = {fit.place: fit for found in fits.values() for fit in found}
+        self._spent = {fit.place for found in fits.values() for fit in found if fit.too_large}
         self._remember = remember
 
     @classmethod
@@ -108,7 +117,10 @@ class Packing:
         return cls({pair.id: [Fit(pair.id, shape_of(pair))] for pair in pairs})
 
     def fits(self, pair: Pair) -> tuple[Fit, ...]:
-        return tuple(self._fits[key] for key in self._keys[pair.id])
+        """Those not given up, the preferred one first; where all are, a trial finds out itself."""
+        places = self._places[pair.id]
+        left = [place for place in places if place not in self._spent]
+        return tuple(self._fits[place] for place in left or places)
 
     def shapes(self) -> set[Shape]:
         """What any trial may ask for now."""
@@ -116,20 +128,33 @@ class Packing:
 
     def grow(self, used: Fit) -> bool:
         """Whether a trial that ran out of memory with ``used`` may be tried with more."""
-        known = self._fits[used.key]
-        if known.size > used.size:
+        if self._fits[used.place].size > used.size:
             return True  # another trial has raised it meanwhile
         more = used.larger()
         if more is None:
-            return False
-        self._fits[used.key] = more
+            self._spent.add(used.place)
+            return self._fits_elsewhere(used)
+        self._fits[used.place] = more
         self._remember(more)
         return True
 
+    def _fits_elsewhere(self, used: Fit) -> bool:
+        """Whether the pairs of ``used`` have another kind of device to go to."""
+        mine = [places for places in self._places.values() if used.place in places]
+        return any(set(places) - self._spent for places in mine)
 
-def fitting_share(footprint: Footprint) -> float:
-    """The smallest share of a GPU that holds what was measured, with head-room."""
+
+def fitting_share(
+    footprint: Footprint, least_memory_gb: float = math.inf, more_gb: float = 0.0
+) -> float:
+    """The smallest share of a GPU that holds what was measured, with head-room.
+
+    Args:
+        footprint: measured on a GPU.
+        least_memory_gb: of the smallest GPU that a trial may come to.
+        more_gb: what trials take besides.
+    """
     assert footprint.peak_memory_gb is not None and footprint.total_memory_gb is not None
-    needed = HEADROOM * footprint.peak_memory_gb + footprint.overhead_gb
-    part = needed / footprint.total_memory_gb
+    needed = HEADROOM * footprint.peak_memory_gb + footprint.overhead_gb + more_gb
+    part = needed / min(footprint.total_memory_gb, least_memory_gb)
     return next((share for share in SHARES if part <= share), 1.0)

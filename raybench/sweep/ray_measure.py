@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
 
-from raybench.errors import RaybenchError
-from raybench.measurements import Footprint
-from raybench.sweep.device import Kind
-from raybench.sweep.measuring import Request
+from raybench.errors import RaybenchError, TooLargeError
+from raybench.sweep.measuring import Answer, Request
 from raybench.sweep.packing import Shape
 from raybench.sweep.ray_runner import ray_resources
 from raybench.trial.failures import one_line
 from raybench.trial.footprint import measure_footprint
 
+PATIENCE_S = 60.0
 
-def measure_on_ray(requests: Sequence[Request]) -> Iterator[tuple[Request, Footprint | str]]:
-    """As they are done; a text says why one could not be made."""
+
+def measure_on_ray(
+    requests: Sequence[Request], check: Callable[[], None], tell: Callable[[str], None]
+) -> Iterator[tuple[Request, Answer]]:
+    """Answers as they come.
+
+    Args:
+        requests: what to measure.
+        check: called every second; raises to give up, since Ray swallows what signals raise.
+        tell: called with sentences for the user.
+    """
     # max_calls: memory is read from the process as a whole, so it must be a new one.
-    task = ray.remote(max_calls=1)(_measure)
+    task = ray.remote(max_calls=1, max_retries=0)(_measure)
     waiting: dict[Any, Request] = {
         task.options(**_options(request)).remote(request): request for request in requests
     }
+    told_at = time.monotonic()
     while waiting:
-        ready, _ = ray.wait(list(waiting), num_returns=1)
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
+        check()
+        if not ready and time.monotonic() - told_at > PATIENCE_S:
+            told_at = math.inf
+            tell(f"{len(waiting)} measurements still wait for a free device, or take long")
         for answer in ready:
             request = waiting.pop(answer)
             try:
@@ -35,22 +50,26 @@ def measure_on_ray(requests: Sequence[Request]) -> Iterator[tuple[Request, Footp
 
 
 def _options(request: Request) -> dict[str, Any]:
-    kind: Kind = request.kind
-    shape = Shape(request.cpus, 1.0 if kind.is_gpu else 0.0, 0.0, kind.accelerator)
-    wanted = ray_resources(shape)
+    """A whole device; of a machine without GPUs its whole memory, so that each runs alone."""
+    kind = request.kind
+    gpus, memory_gb = (1.0, 0.0) if kind.is_gpu else (0.0, kind.memory_gb)
+    wanted = ray_resources(Shape(request.cpus, gpus, memory_gb, kind.accelerator))
     return {
         "num_cpus": wanted.pop("CPU"),
         "num_gpus": wanted.pop("GPU", 0),
+        "memory": wanted.pop("memory", 0),
         "resources": wanted,
     }
 
 
-def _measure(request: Request) -> Footprint | str:
+def _measure(request: Request) -> Answer:
     """In the worker. What goes wrong there is a sentence, not a reason to end the sweep."""
     device = "cuda" if request.kind.is_gpu else "cpu"
     try:
         return measure_footprint(
             request.backbone, request.classes, request.recipe, device, request.cpus
         )
+    except TooLargeError as error:
+        return error
     except (RaybenchError, RuntimeError, MemoryError) as error:
         return one_line(error)

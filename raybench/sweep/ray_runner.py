@@ -231,7 +231,7 @@ def _tuner(
 
 def ray_resources(shape: Shape) -> dict[str, float]:
     """The bundle of one trial, in Ray's names and units (memory in bytes)."""
-    wanted = {"CPU": shape.cpus, "GPU": shape.gpus, "memory": shape.memory_gb * 1e9}
+    wanted = {"CPU": shape.cpus, "GPU": shape.gpus, "memory": int(shape.memory_gb * 999_999_999)}
     if shape.accelerator:
         wanted[f"accelerator_type:{shape.accelerator}"] = 0.001
     return {name: amount for name, amount in wanted.items() if amount}

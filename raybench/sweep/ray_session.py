@@ -35,10 +35,6 @@ _ENVIRONMENT = {
 }
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
-# Tune reports on files that it was told not to write; what a user should know, raybench says.
-for _noisy in ("ray", "ray.tune"):
-    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
-
 MOST_PRELOADED = 16
 PRELOADING, PRELOAD = "RAY_preload_python_modules", "raybench.sweep.preload"
 
@@ -76,6 +72,9 @@ def ray_session(
     """
     import ray
 
+    # Tune reports on files that it was told not to write; what a user should know, raybench says.
+    for noisy in ("ray", "ray.tune"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     target = address or os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {
         "log_to_driver": False,

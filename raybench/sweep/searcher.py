@@ -217,6 +217,8 @@ class SweepSearcher:
         with self._lock:
             board = self.boards[key[0]]
             if key in board.active:
+                if board.active[key].shape.gpus:
+                    failure = "infrastructure"  # the machine's memory, of which it asked for none
                 self._on_failure(board, key, failed_end(failure, reason))
 
     def _goes_on(self, board: PairBoard, key: TrialKey) -> bool:

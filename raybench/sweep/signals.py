@@ -41,6 +41,15 @@ class Drain:
             raise InterruptedEarlyError(exit_code_of(number))
         self.searcher.drain()
 
+    def check(self) -> None:
+        """For calls that swallow what a signal's handler raises.
+
+        Raises:
+            InterruptedEarlyError: a signal has come, and no trial runs yet.
+        """
+        if self.number is not None and self.searcher is None:
+            raise InterruptedEarlyError(exit_code_of(self.number))
+
 
 @contextmanager
 def drain_on_signals() -> Iterator[Drain]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.factories import (
     pair_id,
     realistic_snapshot,
     search_trial,
+    tuned_pair,
 )
 
 NAME = pair_id("resnet10t")
@@ -79,6 +81,28 @@ def test_no_warning_while_the_search_goes_on_or_with_one_value() -> None:
     trials = search((3e-4, 0.8), (3e-3, 0.95))
     assert response(trials, quota=5).edge is None
     assert response(trials[:1]).edge is None
+
+
+def test_micro_batches_are_not_hidden() -> None:
+    """BatchNorm saw fewer images in some trials than in others: the reader must know."""
+    pair = tuned_pair("timm:resnet50", 0.9, 1e-3)
+    whole, cut = ({"micro_batch": size} for size in (64, 16))
+    ended = [
+        replace(
+            t,
+            end=replace(
+                t.end, facts=dict(t.end.facts) | (cut if t.key.endswith("search/1") else whole)
+            ),
+        )
+        for t in pair.trials
+        if t.end is not None
+    ]
+    snapshot = make_snapshot(replace(pair, trials=tuple(ended)), recipe={"batch_size": 64})
+    found = [line for line in warnings(snapshot) if "micro-batches" in line]
+    assert len(found) == 1
+    assert "of 16 images" in found[0]
+    same = make_snapshot(replace(pair, trials=tuple(ended)), recipe={"batch_size": 16})
+    assert not [line for line in warnings(same) if "micro-batches" in line]
 
 
 def test_warnings_name_pair_and_task() -> None:

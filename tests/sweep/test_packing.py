@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raybench.errors import ResourceError
+from raybench.errors import ResourceError, TooLargeError
 from raybench.gpus import Gpu, why_alone
 from raybench.measurements import Footprint
 from raybench.plan import make_plan
@@ -22,7 +22,7 @@ from raybench.sweep.assignment import Capacity
 from raybench.sweep.device import Kind
 from raybench.sweep.footprints import Footprints
 from raybench.sweep.lease import acquire
-from raybench.sweep.measuring import Request, pack
+from raybench.sweep.measuring import Answer, Request, pack
 from raybench.sweep.packing import HEADROOM, SHARES, Fit, Packing, Shape, fitting_share
 from raybench.sweep.tables import open_engine
 from tests.specs import pairs_spec
@@ -52,7 +52,7 @@ class Bench:
     def __init__(self, **peaks: float) -> None:
         self.peaks, self.requests = peaks, list[Request]()
 
-    def __call__(self, requests: Sequence[Request]) -> Iterable[tuple[Request, Footprint | str]]:
+    def __call__(self, requests: Sequence[Request]) -> Iterable[tuple[Request, Answer]]:
         for request in requests:
             self.requests.append(request)
             peak = self.peaks.get(request.kind.name.split()[-1])
@@ -82,12 +82,15 @@ def make(tmp_path: Path) -> Iterator[Callable[..., tuple[Packing, list[str]]]]:
         yield run
 
 
-@given(st.floats(0.01, 200), st.floats(4, 200), st.floats(0, 3))
-def test_share_holds_what_was_measured(peak: float, total: float, overhead: float) -> None:
+@given(st.floats(0.01, 200), st.floats(4, 200), st.floats(0, 3), st.floats(4, 200))
+def test_share_holds_what_was_measured(
+    peak: float, total: float, overhead: float, least: float
+) -> None:
+    """On the smallest GPU of the kind as well as on the one that was measured."""
     found = footprint(peak, total, overhead_gb=overhead)
-    share = fitting_share(found)
+    share = fitting_share(found, least)
     assert share in SHARES
-    needed = HEADROOM * peak + overhead
+    needed, total = HEADROOM * peak + overhead, min(total, least)
     if share < 1:
         assert needed <= share * total
     smaller = [s for s in SHARES if s < share]
@@ -101,7 +104,8 @@ def test_cap_leaves_room_for_what_torch_does_not_count(share: float, overhead: f
         assert cap is None
     else:
         assert cap is not None
-        assert 0 < cap <= share
+        assert cap > 0
+        assert cap + overhead <= share + 1e-9 or cap == 0.01
 
 
 def test_measured_once_and_kept(make: Callable[..., Any]) -> None:
@@ -167,6 +171,63 @@ def test_what_cannot_be_measured_takes_a_whole_gpu(make: Callable[..., Any]) -> 
     (pair,) = make_plan(spec_with(1)).pairs
     assert packing.fits(pair)[0].shape.gpus == 1
     assert "no such thing" in told[-1]
+
+
+def test_a_kind_with_too_few_cores_is_left_alone(make: Callable[..., Any]) -> None:
+    """A trial would wait there for ever."""
+    spec = spec_with(1, cpus=8)
+    packing, told = make(spec, [LARGE, replace(SMALL, cores=4.0)], Bench(Large=7.0, Small=3.0))
+    (pair,) = make_plan(spec).pairs
+    assert [fit.shape.accelerator for fit in packing.fits(pair)] == ["L"]
+    assert any("NVIDIA Small" in line and "4 cores" in line for line in told)
+
+
+def test_what_does_not_fit_the_small_kind_goes_to_the_large_one(
+    make: Callable[..., Any],
+) -> None:
+    class Half(Bench):
+        def __call__(self, requests: Sequence[Request]) -> Iterable[tuple[Request, Answer]]:
+            for request, answer in super().__call__(requests):
+                small = request.kind.name == SMALL.name
+                yield request, TooLargeError("not even in 8 parts") if small else answer
+
+    spec, bench = spec_with(1), Half(Large=7.0, Small=7.0)
+    (pair,) = make_plan(spec).pairs
+    for _ in range(2):
+        packing, _ = make(spec, [SMALL, LARGE], bench)
+        assert [fit.shape.accelerator for fit in packing.fits(pair)] == ["L"]
+        assert len(bench.requests) == 2, "asked once, also what does not fit"
+    alone, _ = make(spec, [SMALL], bench)
+    (fit,) = alone.fits(pair)
+    assert (fit.shape.gpus, fit.accumulation) == (1.0, 8), "the trial says so itself"
+    assert not alone.grow(fit)
+
+
+def test_out_of_memory_on_one_kind_moves_to_the_other() -> None:
+    pair = make_plan(spec_with(1)).pairs[0]
+    small, large = (Fit("k", Shape(1, 1, accelerator=name)) for name in "SL")
+    packing = Packing({pair.id: [small, large]})
+    tries = 0
+    while (fit := packing.fits(pair)[0]).shape.accelerator == "S":
+        assert packing.grow(fit)
+        tries += 1
+    assert tries == 4
+    while packing.grow(fit):
+        fit = packing.fits(pair)[0]
+    assert fit.accumulation == 8, "and ends there"
+
+
+def test_pairs_that_are_done_are_not_measured(tmp_path: Path) -> None:
+    spec, bench = spec_with(2), Bench(Large=7.0)
+    plan = make_plan(spec)
+    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
+    lease = acquire(engine, spec.name)
+    classes = {pair.id: 10 for pair in plan.pairs}
+    done = {plan.pairs[0].id}
+    pack(plan, [LARGE], classes, Footprints(engine, lease), bench, None, lambda text: None, done)
+    lease.release()
+    engine.dispose()
+    assert [request.backbone for request in bench.requests] == [plan.pairs[1].backbone]
 
 
 def test_logical_gpus_are_not_measured(make: Callable[..., Any]) -> None:
@@ -236,6 +297,7 @@ def test_max_gpus_bounds_the_share(make: Callable[..., Any]) -> None:
     [
         ({"gpus": 0.5}, Kind("cpu", 1, 8.0, 4.0), None, "resources.gpus=0"),
         ({"cpus": 8}, Kind("cpu", 1, 8.0, 4.0), None, "resources.cpus=4"),
+        ({}, LARGE, 0.0, "resources.gpus=0"),
         ({"gpus": 1.0}, LARGE, 0.5, "--max-gpus 0.5"),
     ],
 )

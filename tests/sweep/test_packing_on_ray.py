@@ -49,7 +49,8 @@ def test_measured_in_a_worker_of_its_own() -> None:
     from raybench.sweep.ray_measure import measure_on_ray
 
     requests = [request_for("timm:test_resnet"), request_for("timm:no_such_model")]
-    found = {request.key: answer for request, answer in measure_on_ray(requests)}
+    answers = measure_on_ray(requests, lambda: None, lambda text: None)
+    found = {request.key: answer for request, answer in answers}
     good, bad = found["timm:test_resnet"], found["timm:no_such_model"]
     assert isinstance(good, Footprint)
     assert good.batch_size == 16

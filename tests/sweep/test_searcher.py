@@ -218,6 +218,25 @@ def test_out_of_memory_takes_the_next_share_then_smaller_micro_batches(tmp_path:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("gpus", "retried_with"), [(0.25, (0.25, 1)), (0.0, (0.0, 2))])
+def test_a_worker_killed_for_the_machines_memory(
+    tmp_path: Path, gpus: float, retried_with: tuple[float, int]
+) -> None:
+    """On a CPU it was the trial's memory; on a GPU a larger share of that would not help."""
+    home = Home(
+        tmp_path, pairs_spec(1, 1), shape_of=lambda pair: Shape(1.0, gpus),
+        capacity=Capacity(4.0, 1.0),
+    )  # fmt: skip
+    with home.attempt() as searcher:
+        first = searcher.ask()
+        assert isinstance(first, Assignment)
+        searcher.lost(first.key, "killed by the memory monitor", "oom")
+        again = searcher.ask()
+    assert isinstance(again, Assignment)
+    assert again.key == first.key
+    assert (again.shape.gpus, again.fit.accumulation) == retried_with
+
+
 def test_drained_trials_wait_and_come_back(tmp_path: Path) -> None:
     home = Home(tmp_path, pairs_spec(1, 3), capacity=Capacity(2.0, 0.0))
     with home.attempt() as searcher:
