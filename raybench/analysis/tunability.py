@@ -94,7 +94,7 @@ def warnings(snapshot: SweepSnapshot) -> tuple[str, ...]:
 
 def _cut_batches(result: PairResult, spec: Mapping[str, Any]) -> str | None:
     """Trials that ran out of memory and were trained in micro-batches, which BatchNorm can see."""
-    batch_size = spec["recipe"]["batch_size"]
+    batch_size = spec["recipe"].get("batch_size", 0)
     sizes = [
         int(trial.end.facts["micro_batch"])
         for trial in result.pair.trials
