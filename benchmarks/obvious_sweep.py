@@ -7,9 +7,10 @@ each, torchvision's ``ImageFolder`` behind a ``DataLoader`` of two workers. Both
 another seed with a look at the test images. Same files, transforms, batch size, epochs, optimizer;
 validation after every epoch. Ours is the whole command ``raybench run FILE`` in a new home, with
 MLflow tracking, from process start to exit. Networks start from random weights, so that nothing is
-downloaded; the images are made here unless ``--images`` names class folders. The script runs with
-torch's own number of threads, as scripts do; ``--threads 1`` is kinder to it on a busy machine,
-where OpenMP's threads wait for each other actively.
+downloaded. The images are made here unless ``--images`` names class folders: 960 JPEGs of 400 x 300
+pixels and 31 kB, as a photograph on a web page. The script runs with torch's own number of threads,
+as scripts do; ``--threads 1`` is kinder to it on a busy machine, where OpenMP's threads wait for
+each other actively.
 
     python benchmarks/obvious_sweep.py [--epochs 3 15] [--rounds 3] [--images FOLDER]
 """
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,47 +37,54 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-BACKBONES = ("regnet_x_400mf", "shufflenet_v2_x1_0")
+BACKBONES = ("shufflenet_v2_x0_5", "squeezenet1_1")
 RATES = tuple(round(1e-4 * 10 ** (n / 5), 7) for n in range(11))  # 0.0001 to 0.01
 DEFAULT_RATE = 1e-3
 IMAGE_SIZE, BATCH_SIZE = 32, 32
-FILE_SIZE, CLASSES = 160, 4
-COUNTS = {"train": 160, "val": 64, "test": 64}
+FILE_SIZE, QUALITY = (400, 300), 92
+CLASSES = 4
+COUNTS = {"train": 480, "val": 240, "test": 240}
+LAYERS = {4: 2.0, 16: 1.0, 64: 1.0, 200: 1.0}
+"""Noise over a class's pattern, which has weight 6: cells across, and weight."""
 SCRIPT_ENVIRONMENT: dict[str, str] = {}
 NAMES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 
 
 @dataclass(frozen=True)
 class Found:
-    """One side's sweep: wall seconds, and accuracies in [0, 1] of its trainings."""
+    """One side's sweep: wall seconds, and accuracies in [0, 1] by network.
+
+    ``val`` of each training, the final one last; ``test`` of the final one.
+    """
 
     seconds: float
-    val: tuple[float, ...]
-    test: tuple[float, ...]
+    val: Mapping[str, Sequence[float]]
+    test: Mapping[str, float]
 
 
 # -- images --------------------------------------------------------------------------------------
 
 
 def make_images(root: Path, counts: dict[str, int]) -> Path:
-    """JPEGs of noise at several scales; a class has its own pattern of light under it."""
+    """JPEGs of noise at several scales; a class has its own pattern of colours under it."""
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 256, (CLASSES, 4, 4, 3), dtype=np.uint8)
     for part, count in counts.items():
         for index in range(count):
             name = index % CLASSES
             layers = [_enlarged(patterns[name])]
-            for cells in (4, 16, 64):
+            for cells in LAYERS:
                 layers.append(_enlarged(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)))
-            pixels = np.average(layers, axis=0, weights=(3, 2, 1, 1)).astype(np.uint8)
+            weights = (6.0, *LAYERS.values())
+            pixels = np.average(layers, axis=0, weights=weights).astype(np.uint8)
             place = root / part / f"class{name}"
             place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(place / f"{index:04d}.jpg", quality=88)
+            Image.fromarray(pixels).save(place / f"{index:04d}.jpg", quality=QUALITY)
     return root
 
 
 def _enlarged(cells: Any) -> Any:
-    image = Image.fromarray(cells).resize((FILE_SIZE, FILE_SIZE), Image.Resampling.BICUBIC)
+    image = Image.fromarray(cells).resize(FILE_SIZE, Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.float32)
 
 
@@ -101,15 +109,15 @@ def split_images(source: Path, root: Path, counts: dict[str, int]) -> Path:
 
 def run_obviously(images: Path, scratch: Path, epochs: int) -> Found:
     """The shell loop, in Python."""
-    started, val, test = time.perf_counter(), [], []
+    started = time.perf_counter()
+    val: dict[str, list[float]] = {}
+    test: dict[str, float] = {}
     for backbone in BACKBONES:
-        found = [train_obviously(images, backbone, rate, epochs) for rate in RATES]
-        val += [answer["val"] for answer in found]
-        best = max(zip(found, RATES, strict=True), key=lambda pair: float(pair[0]["val"]))[1]
+        found = [train_obviously(images, backbone, rate, epochs)["val"] for rate in RATES]
+        best = RATES[found.index(max(found))]
         final = train_obviously(images, backbone, best, epochs, "--seed", "1", "--test")
-        val.append(final["val"])
-        test.append(final["test"])
-    return Found(time.perf_counter() - started, tuple(val), tuple(test))
+        val[backbone], test[backbone] = [*found, final["val"]], final["test"]
+    return Found(time.perf_counter() - started, val, test)
 
 
 def train_obviously(
@@ -163,15 +171,19 @@ def run_raybench(images: Path, scratch: Path, epochs: int) -> Found:
     return Found(seconds, *accuracies(home))
 
 
-def accuracies(home: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of all trainings on the validation images, and of the finals on the test images."""
+def accuracies(home: Path) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """By network: validation accuracy of all trainings, test accuracy of the final one."""
     import raybench
 
-    trials = [row for pair in raybench.open(home=home).snapshot().pairs for row in pair.trials]
-    ends = [row.end for row in trials if row.end is not None and row.end.state == "complete"]
-    assert len(ends) == len(BACKBONES) * (len(RATES) + 1), "a training is missing"
-    val = tuple(end.best["val/accuracy"] for end in ends)
-    return val, tuple(end.test["test/accuracy"] for end in ends if end.test)
+    val: dict[str, list[float]] = {}
+    test: dict[str, float] = {}
+    for pair in raybench.open(home=home).snapshot().pairs:
+        name = pair.backbone.removeprefix("torchvision:")
+        ends = [row.end for row in pair.trials if row.end and row.end.state == "complete"]
+        assert len(ends) == len(RATES) + 1, "a training is missing"
+        val[name] = [end.best["val/accuracy"] for end in ends]
+        (test[name],) = (end.test["test/accuracy"] for end in ends if end.test)
+    return val, test
 
 
 # -- comparison ----------------------------------------------------------------------------------
@@ -225,16 +237,14 @@ def compare(images: Path, epochs: int, rounds: int, scratch: Path) -> None:
         f"{statistics.median(ratios):.2f} (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
     for side, results in found.items():
-        val = [value for result in results for value in result.val]
-        test = [value for result in results for value in result.test]
-        say(f"  accuracy, {side}: validation {_spread(val)}, test {_spread(test)}")
-
-
-def _spread(values: Sequence[float]) -> str:
-    return (
-        f"mean {statistics.fmean(values):.3f}, standard deviation {statistics.stdev(values):.3f} "
-        f"over {len(values)}"
-    )
+        for name in BACKBONES:
+            val = [value for result in results for value in result.val[name]]
+            test = [f"{result.test[name]:.3f}" for result in results]
+            say(
+                f"  {side}, {name}: validation accuracy mean {statistics.fmean(val):.3f}, standard "
+                f"deviation {statistics.stdev(val):.3f}, best {max(val):.3f} over {len(val)} "
+                f"trainings; test {', '.join(test)}"
+            )
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from raybench.plan import Plan
 from raybench.seeding import derive_seed
 from raybench.settings import Settings
-from raybench.spec import TUNABLE
+from raybench.spec import TUNABLE, SweepSpec
 from raybench.sweep.assignment import Assignment
 from raybench.sweep.ledger import TrialKey
 from raybench.trial.config import TrialConfig
@@ -57,6 +57,7 @@ def trial_config(
         threads=spec.resources.cpus,
         device_share=assignment.shape.device_share,
         memory_fraction=assignment.fit.memory_fraction,
+        prompt=_may_be_stopped(spec, assignment),
         accumulation=assignment.fit.accumulation,
         known_epochs=assignment.known_epochs,
         fold=assignment.fold,
@@ -64,3 +65,10 @@ def trial_config(
         weights_sha256=str(facts.get("weights_sha256", "")),
         weights_dir="" if settings.weights_dir is None else str(settings.weights_dir),
     )
+
+
+def _may_be_stopped(spec: SweepSpec, assignment: Assignment) -> bool:
+    """Whether the driver may end the trial at an epoch: then its weights must be those of it."""
+    _, phase, number = assignment.key
+    stops = spec.search.early_stop != "none" and number >= len(assignment.pair.ladder)
+    return phase == "search" and (stops or spec.budget.device_hours is not None)

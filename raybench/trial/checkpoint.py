@@ -2,6 +2,7 @@
 
     model.safetensors       weights as trained
     ema.safetensors         their moving average, where the recipe has one
+    best.safetensors        weights of the best epoch, where that is not the one just finished
     optimizer.safetensors   optimizer and random generators
     state.json              ``Progress``, thread count, loss scale
     manifest.json           size and SHA-256 of each of these
@@ -17,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from raybench.trial import files
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 BEST_NAME = "best.safetensors"
 _PLACE = re.compile(r"^e(\d+)-b(\d+)$")
 _ATTEMPT = re.compile(r"^a(\d+)$")
@@ -70,8 +70,15 @@ class Checkpoint:
         """The weights that were validated, as a file: the average where there is one."""
         return self.contents.get("ema.safetensors") or self.contents["model.safetensors"]
 
-    def evaluated_tensors(self) -> dict[str, Tensor]:
-        return self.tensors("ema" if "ema.safetensors" in self.contents else "model")
+    @property
+    def best_content(self) -> bytes:
+        """The best epoch's weights, as a file."""
+        return self.contents.get(BEST_NAME) or self.evaluated_content
+
+    def best_tensors(self) -> dict[str, Tensor]:
+        from safetensors.torch import load
+
+        return load(self.best_content)
 
 
 class CheckpointFolder:
@@ -108,48 +115,21 @@ class CheckpointFolder:
     def newest_sound(self) -> Checkpoint | None:
         """The furthest checkpoint of this and earlier attempts that can be continued from.
 
-        Its best epoch's weights must be sound too; a damaged one is passed over with a warning.
+        A damaged one is passed over with a warning.
         """
         for place in _places(self.trial_folder, self.attempt):
             try:
-                checkpoint = load(place)
-                self._adopt_best(checkpoint)
+                return load(place)
             except DamagedCheckpointError as error:
                 _log.warning("passing over checkpoint %s: %s", place.path, error)
                 if place.attempt == self.attempt:
                     _remove(place.path)  # training will come by this place again
-                continue
-            return checkpoint
         return None
 
-    def load_best(self, best_epoch: int) -> Checkpoint:
-        """The checkpoint at the end of ``best_epoch``, which ``prune`` has kept.
-
-        Raises:
-            DamagedCheckpointError: it is gone or changed since it was written.
-        """
-        return load(_place(self.own / f"e{best_epoch}-b0", self.attempt))
-
-    def prune(self, best_epoch: int | None) -> None:
-        """Keeps the best epoch's checkpoint and the last two of this attempt."""
+    def prune(self) -> None:
+        """Keeps the last two of this attempt."""
         for place in _places(self.own.parent, self.attempt, only=self.attempt)[2:]:
-            if (place.epoch, place.batch) != (best_epoch, 0):
-                _remove(place.path)
-
-    def _adopt_best(self, checkpoint: Checkpoint) -> None:
-        """Links an earlier attempt's best checkpoint into this one, which alone looks after it."""
-        best_epoch = checkpoint.state["progress"]["best_epoch"]
-        if best_epoch is None:
-            return
-        source = load(_best_place(self.trial_folder, self.attempt, best_epoch)).place.path
-        if source.parent == self.own:
-            return
-        aside = self.own / f"{files.ASIDE}{source.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, aside, copy_function=_link_or_copy)
-        aside.rename(self.own / source.name)
-        files.sync_folder(self.own)
+            _remove(place.path)
 
 
 def load(place: Place) -> Checkpoint:
@@ -200,14 +180,12 @@ def _extract_best(folder: Path) -> str | None:
     """Writes the best weights beside the attempts' folders; their digest, None without an epoch."""
     for place in _places(folder):
         try:
-            best_epoch = load(place).state["progress"]["best_epoch"]
-            if best_epoch is None:
-                continue
-            best = load(_best_place(folder, place.attempt, best_epoch))
+            checkpoint = load(place)
         except DamagedCheckpointError as error:
             _log.warning("passing over checkpoint %s: %s", place.path, error)
             continue
-        return files.replace_file(folder / BEST_NAME, [best.evaluated_content])
+        if checkpoint.state["progress"]["best_epoch"] is not None:
+            return files.replace_file(folder / BEST_NAME, [checkpoint.best_content])
     return None
 
 
@@ -238,25 +216,9 @@ def _place(path: Path, attempt: int) -> Place:
     return Place(int(match[1]), int(match[2]), attempt, path)
 
 
-def _best_place(folder: Path, up_to: int, best_epoch: int) -> Place:
-    """The newest attempt's checkpoint at the end of ``best_epoch``."""
-    for place in _places(folder, up_to):
-        if (place.epoch, place.batch) == (best_epoch, 0):
-            return place
-    raise DamagedCheckpointError(f"the checkpoint of its best epoch {best_epoch} is gone")
-
-
 def _remove(path: Path) -> None:
     """Renamed first: what is half removed must not look like a checkpoint."""
     aside = path.with_name(f"{files.ASIDE}{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
     shutil.rmtree(aside)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """A hard link where the file system has them: checkpoint files are never changed in place."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

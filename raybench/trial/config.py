@@ -33,6 +33,8 @@ class TrialConfig:
         threads: CPU threads; a resumed trial takes those of its checkpoint.
         device_share: GPU share (CPU: cores) it is charged for.
         memory_fraction: cap on this process's part of the GPU's memory; None: no cap.
+        prompt: tell every epoch as it ends, each behind a checkpoint, since the trial may be
+            stopped there; else both wait for some seconds of work.
         accumulation: micro-batches per optimizer step, for what does not fit at once.
         fold: which part of the data is the test split; 0 without cross-validation.
         known_epochs: epochs that the ledger holds; older records are not repeated.
@@ -61,6 +63,7 @@ class TrialConfig:
     threads: int = 1
     device_share: float = 1.0
     memory_fraction: float | None = None
+    prompt: bool = False
     accumulation: int = 1
     fold: int = 0
     known_epochs: int = 0

@@ -37,6 +37,7 @@ from raybench.trial.recipe import set_learning_rate
 from raybench.trial.schedule import learning_rate, stage_lengths
 from raybench.trial.session import Session, open_session
 
+CHECKPOINT_EVERY_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -81,26 +82,49 @@ def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord,
     if config.recipe.get("method", "finetune") != "finetune":
         return (yield from run_probe(config, should_stop))
     session = open_session(config)
-    yield from (r for r in session.progress.history if r.epoch > config.known_epochs)
-    yield from _fit(session, should_stop)
-    return _finish(session, should_stop)
-
-
-def _fit(session: Session, should_stop: ShouldStop) -> Iterator[EpochRecord]:
-    """All epochs that are still owed."""
-    config, progress = session.config, session.progress
-    while _next_stage(session):
-        try:
-            _train_epoch(session, should_stop)
-            record = _validate_epoch(session, should_stop)
-        except DrainRequested:
-            session.save()
-            raise
-        progress.finish_epoch(record, config.metric, session.refit)
+    held = [r for r in session.progress.history if r.epoch > config.known_epochs]
+    try:
+        yield from _fit(session, held, should_stop)
+        end = _finish(session, should_stop)
+    except DrainRequested:
         session.save()
-        session.checkpoints.prune(progress.best_epoch)
+        yield from held
+        raise
+    except Exception:
+        yield from held
+        raise
+    yield from held
+    return end
+
+
+def _fit(
+    session: Session, held: list[EpochRecord], should_stop: ShouldStop
+) -> Iterator[EpochRecord]:
+    """All epochs that are still owed; ``held`` are records that no checkpoint stands behind yet.
+
+    A checkpoint per epoch would cost short epochs more than their training.
+    """
+    config, progress = session.config, session.progress
+    yield from _told(held)
+    saved_at = time.monotonic()
+    while _next_stage(session):
+        _train_epoch(session, should_stop)
+        record = _validate_epoch(session, should_stop)
+        progress.finish_epoch(record, config.metric, session.refit)
+        session.keep_best()
         if record.epoch > config.known_epochs:
-            yield record
+            held.append(record)
+        if config.prompt or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S:
+            session.save()
+            session.checkpoints.prune()
+            saved_at = time.monotonic()
+            yield from _told(held)
+
+
+def _told(held: list[EpochRecord]) -> Iterator[EpochRecord]:
+    """Each record once, also where the reader stops in the middle."""
+    while held:
+        yield held.pop(0)
 
 
 def _next_stage(session: Session) -> bool:
@@ -114,8 +138,7 @@ def _next_stage(session: Session) -> bool:
             return False
         progress.next_stage()
         if progress.best_epoch is not None:
-            best = session.checkpoints.load_best(progress.best_epoch)
-            session.learner.load_weights(best.evaluated_tensors())
+            session.learner.load_weights(session.best)
         session.learner.start_stage(recipe.stages[progress.stage])
     return True
 
@@ -190,13 +213,13 @@ def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
     """Keeps the best weights, reads the test split once if asked, clears the checkpoints away."""
     config, progress = session.config, session.progress
     assert progress.best_epoch is not None, "at least one epoch was trained"
-    best = session.checkpoints.load_best(progress.best_epoch)
-    weights_sha256 = files.replace_file(session.trial_folder / BEST_NAME, [best.evaluated_content])
+    weights = files.safetensors_chunks(session.best)
+    weights_sha256 = files.replace_file(session.trial_folder / BEST_NAME, weights)
     test: dict[str, float] = {}
     predictions_path = f"{config.checkpoint_dir}/{PREDICTIONS_NAME}"
     predictions_sha256 = None
     if config.read_test:
-        session.learner.load_weights(best.evaluated_tensors())
+        session.learner.load_weights(session.best)
         seed_all(config.training_seed, "test")
         test, logits, labels = evaluate(session, session.task.test, "test", should_stop)
         predictions_sha256 = write_test_predictions(

@@ -39,6 +39,7 @@ class Session:
 
     Attributes:
         train: indices trained on: the training split, in a refit with the validation split.
+        best: weights of the best epoch so far, on the CPU; empty before the first one.
         rng: generator states to continue an unfinished epoch with; None at an epoch's start.
         facts: what ``EndRecord.facts`` says of this run.
     """
@@ -52,6 +53,7 @@ class Session:
     checkpoints: CheckpointFolder
     facts: dict[str, str | float]
     progress: Progress = field(default_factory=Progress)
+    best: dict[str, Tensor] = field(default_factory=dict)
     rng: dict[str, Tensor] | None = None
 
     @property
@@ -62,10 +64,23 @@ class Session:
     def trial_folder(self) -> Path:
         return self.checkpoints.trial_folder
 
+    @property
+    def _ends_best_epoch(self) -> bool:
+        """Whether the weights as they are now are the best epoch's."""
+        return self.progress.best_epoch == self.progress.epoch and not self.progress.batch
+
+    def keep_best(self) -> None:
+        """A copy of the weights where the epoch just finished is the best one."""
+        if self._ends_best_epoch:
+            weights = self.learner.evaluated.state_dict()
+            self.best = {name: tensor.to("cpu", copy=True) for name, tensor in weights.items()}
+
     def save(self) -> None:
         """A checkpoint of this moment, which must lie between two batches."""
         groups = self.learner.tensors()
         groups["optimizer"] = groups["optimizer"] | rng_states(self.loader.device)
+        if self.best and not self._ends_best_epoch:
+            groups["best"] = self.best
         state = {
             "key": self.config.key,
             "threads": torch.get_num_threads(),
@@ -83,6 +98,10 @@ class Session:
         saved = tensors["optimizer"]
         rng = {name: saved.pop(name) for name in list(saved) if name.startswith("rng.")}
         self.rng = rng if self.progress.batch else None
+        if self.progress.best_epoch is not None:
+            best = checkpoint.best_tensors()
+            # In the model's order, which the file of an unbroken run has.
+            self.best = {name: best[name] for name in self.learner.evaluated.state_dict()}
         self.learner.restore(tensors)
         self.learner.scaler.load_state_dict(checkpoint.state["scaler"])
 

@@ -21,6 +21,8 @@ FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "manifest.j
 
 def save(folder: CheckpointFolder, epoch: int, best_epoch: int | None, batch: int = 0) -> None:
     tensors = {"model": {"w": torch.full((3,), float(epoch))}, "optimizer": {}}
+    if best_epoch is not None and (best_epoch, 0) != (epoch, batch):
+        tensors["best"] = {"w": torch.full((3,), float(best_epoch))}
     folder.save(epoch, batch, tensors, {"progress": {"best_epoch": best_epoch}})
 
 
@@ -59,9 +61,10 @@ def test_a_checkpoint_without_its_best_weights_is_passed_over(tmp_path: Path) ->
     folder = CheckpointFolder(tmp_path, 1)
     for epoch in (1, 2, 3):
         save(folder, epoch, best_epoch=min(epoch, 2))
-    flip_a_bit(folder.own / "e2-b0" / "model.safetensors")
+    flip_a_bit(folder.own / "e3-b0" / "best.safetensors")
     found = folder.newest_sound()
-    assert found is not None and found.place.epoch == 1
+    assert found is not None and found.place.epoch == 2
+    assert found.best_tensors()["w"].tolist() == [2.0] * 3
 
 
 def test_nothing_sound_is_none(tmp_path: Path) -> None:
@@ -70,23 +73,21 @@ def test_nothing_sound_is_none(tmp_path: Path) -> None:
     assert CheckpointFolder(tmp_path, 1).newest_sound() is None
 
 
-def test_prune_keeps_the_best_and_the_last_two(tmp_path: Path) -> None:
+def test_prune_keeps_the_last_two(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, 1)
     for epoch in range(1, 12):
         save(folder, epoch, best_epoch=min(epoch, 2))
-        folder.prune(min(epoch, 2))
-    assert places(folder) == {"e2-b0", "e10-b0", "e11-b0"}
+        folder.prune()
+    assert places(folder) == {"e10-b0", "e11-b0"}
 
 
-def test_a_new_attempt_takes_the_best_weights_over(tmp_path: Path) -> None:
+def test_a_new_attempt_has_the_best_weights(tmp_path: Path) -> None:
     first = CheckpointFolder(tmp_path, 1)
     for epoch in (1, 2, 3):
         save(first, epoch, best_epoch=1)
-    second = CheckpointFolder(tmp_path, 2)
-    found = second.newest_sound()
+    found = CheckpointFolder(tmp_path, 2).newest_sound()
     assert found is not None and (found.place.epoch, found.place.attempt) == (3, 1)
-    first.prune(best_epoch=3)  # a late process of the first attempt goes its own way
-    assert second.load_best(1).tensors("model")["w"].tolist() == [1.0] * 3
+    assert found.best_tensors()["w"].tolist() == [1.0] * 3
 
 
 def test_an_older_attempt_does_not_see_a_newer_one(tmp_path: Path) -> None:

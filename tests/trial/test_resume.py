@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ import pytest
 import torch
 
 from raybench.records import EpochRecord
+from raybench.trial import loop
+from raybench.trial.checkpoint import CheckpointFolder
+from raybench.trial.failures import DivergedError
+from raybench.trial.loop import run_trial
+from raybench.trial.predict import read_end
+from raybench.trial.session import Session
 from tests.trial.conftest import RICH, MakeConfig, run, stop_at, timeless
 
 
@@ -68,6 +75,62 @@ def test_records_that_the_ledger_lacks_come_first(make_config: MakeConfig) -> No
     after, _ = run(dataclasses.replace(config, attempt=2, known_epochs=1))
     assert [record.epoch for record in after] == [2, 3]
     assert after[0] == before[1]
+
+
+@pytest.mark.parametrize("every_s", [0.0, 0.05, 1000.0])
+@pytest.mark.parametrize("prompt", [False, True])
+def test_no_record_is_told_before_it_is_on_disk(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, every_s: float, prompt: bool
+) -> None:
+    """A kill after any record finds a checkpoint of that epoch, or of a later one, or the end."""
+    config = make_config(config={"prompt": prompt, "read_test": True}, epochs=4, folder="held")
+    reference, reference_end = run(make_config(config={"read_test": True}, epochs=4))
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", every_s)
+    folder = Path(config.checkpoint_root) / config.checkpoint_dir
+    told = []
+    for record in run_trial(config):
+        saved = [int(path.name[1:].split("-")[0]) for path in folder.glob("a1/e*-b0")]
+        ended = read_end(Path(config.checkpoint_root), folder) is not None
+        if isinstance(record, EpochRecord):
+            assert ended or max(saved, default=0) >= record.epoch
+            assert not prompt or max(saved) == record.epoch, "one by one"
+            told.append(record)
+        else:
+            assert record.weights_sha256 == reference_end.weights_sha256
+            assert record.test == reference_end.test
+    assert timeless(told) == timeless(reference)
+
+
+def test_short_trials_write_no_checkpoints(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost more than the training that a kill would lose."""
+    saved: list[int] = []
+    save = CheckpointFolder.save
+    monkeypatch.setattr(
+        CheckpointFolder, "save", lambda *args: saved.append(args[1]) or save(*args)
+    )
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 1000.0)
+    epochs, end = run(make_config())
+    assert (len(epochs), end.state) == (3, "complete")
+    assert saved == []
+
+
+def test_what_was_held_back_is_told_where_the_trial_fails(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epochs have cost device time, and say how far it came."""
+    train = loop._train_epoch
+
+    def failing(session: Session, should_stop: Callable[[], bool]) -> None:
+        if session.progress.epoch == 2:
+            raise DivergedError("as planned")
+        train(session, should_stop)
+
+    monkeypatch.setattr(loop, "_train_epoch", failing)
+    epochs, end = run(make_config())
+    assert [record.epoch for record in epochs] == [1, 2]
+    assert end.failure == "diverged"
 
 
 def test_a_finished_trial_is_told_again_without_training(make_config: MakeConfig) -> None:
