@@ -36,7 +36,13 @@ _ENVIRONMENT = {
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 MOST_PRELOADED = 16
-PRELOADING, PRELOAD = "RAY_preload_python_modules", "raybench.sweep.preload"
+PRELOADING = "RAY_preload_python_modules"
+# Ray ends workers that were idle for a second where there are more than cores (the stop signal's is
+# one too many); the preflight takes longer than that.
+_PRELOADED = {
+    PRELOADING: "raybench.sweep.preload",
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
+}
 
 
 def is_private(options: RunOptions) -> bool:
@@ -54,11 +60,13 @@ def _preloading(cores: int) -> Iterator[None]:
     if cores > MOST_PRELOADED or PRELOADING in os.environ:
         yield
         return
-    os.environ[PRELOADING] = PRELOAD
+    ours = {name: value for name, value in _PRELOADED.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        del os.environ[PRELOADING]
+        for name in ours:
+            del os.environ[name]
 
 
 @contextmanager

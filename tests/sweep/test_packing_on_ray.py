@@ -73,6 +73,29 @@ def test_kinds_of_a_machine_without_gpus() -> None:
     assert capacity.memory_gb == pytest.approx(kind.memory_gb)
 
 
+@pytest.mark.usefixtures("private_ray")
+def test_trials_find_workers_that_have_imported_everything() -> None:
+    """Also when the preflight takes longer than Ray keeps idle workers, beside the stop signal."""
+    import ray
+
+    from raybench.sweep.ray_runner import _ActorClasses
+    from raybench.sweep.stop_signal import make_signal
+
+    class Probe:
+        def has_torch(self) -> bool:
+            import sys
+
+            return "torch" in sys.modules
+
+    signal = make_signal()
+    time.sleep(12)
+    started = time.monotonic()
+    actors = [_ActorClasses().get(Probe).options(num_cpus=1).remote() for _ in range(2)]
+    assert ray.get([actor.has_torch.remote() for actor in actors]) == [True, True]
+    assert time.monotonic() - started < 3, "nothing was started or imported for them"
+    assert signal is not None
+
+
 @contextlib.contextmanager
 def two_kinds() -> Iterator[None]:
     """A node with two large GPUs and one with two small ones; the driver's has none."""
