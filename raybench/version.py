@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised when the code would give other numbers for the same spec; part of every pair's id."""
 
 LEDGER_SCHEMA = 1

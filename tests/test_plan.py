@@ -15,7 +15,7 @@ from raybench.spec import SweepSpec
 from raybench.validate import load_spec
 from tests.specs import TINY_BACKBONE, tiny_data, tiny_spec, write_sweep
 
-GOLDEN = "test_resnet-digits-10-3ceafe52"
+GOLDEN = "test_resnet-digits-10-a3db4450"
 
 
 def ids(spec: SweepSpec) -> list[str]:
