@@ -22,7 +22,7 @@ from raybench.spec import Recipe
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
-from raybench.sweep.packing import Packing, Shape
+from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
@@ -61,8 +61,9 @@ def open_quick_sweep(
         ledger = Ledger(url, engine, spec, lease)
         ledger.register(plan)
         reader = SweepReader(engine, spec.name)
+        fits = {pair.id: [Fit(pair.id, shape_of(pair))] for pair in plan.pairs}
         searcher = SweepSearcher(
-            plan, ledger, reader.snapshot(), Packing.fixed(plan.pairs, shape_of),
+            plan, ledger, reader.snapshot(), Packing(fits),
             lambda: capacity, lambda: math.inf, lambda key: None, expected_s(plan.pairs),
         )  # fmt: skip
         yield QuickSweep(searcher, reader.snapshot)

@@ -111,11 +111,6 @@ class Packing:
         self._spent = {fit.place for found in fits.values() for fit in found if fit.too_large}
         self._remember = remember
 
-    @classmethod
-    def fixed(cls, pairs: Sequence[Pair], shape_of: Callable[[Pair], Shape]) -> Packing:
-        """Each pair by itself, as told."""
-        return cls({pair.id: [Fit(pair.id, shape_of(pair))] for pair in pairs})
-
     def fits(self, pair: Pair) -> tuple[Fit, ...]:
         """Those not given up, the preferred one first; where all are, a trial finds out itself."""
         places = self._places[pair.id]
