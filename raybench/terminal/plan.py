@@ -30,7 +30,7 @@ COLUMNS = {
 def plan_table(estimate: PlanEstimate) -> RenderableType:
     """One row per pair, then the totals in sentences."""
     spec = estimate.plan.spec
-    title = f"{spec.name}: {_some(len(estimate.pairs), 'pair')}"
+    title = f"{spec.name}: {numbers.plural(len(estimate.pairs), 'pair')}"
     rows = [_cells(pair) for pair in estimate.pairs]
     notes = [Text(line, style="dim") for line in _notes(estimate)]
     return Group(grid(title, COLUMNS, rows), *notes)
@@ -54,8 +54,9 @@ def _notes(estimate: PlanEstimate) -> list[str]:
     spec, plan = estimate.plan.spec, estimate.plan
     resources = spec.resources
     lines = [
-        f"{_some(plan.search_trials, 'search trial')} and {_some(plan.final_trials, 'final')}, "
-        f"each with {_some(resources.cpus, 'core')} and gpus {_share(resources.gpus)}; "
+        f"{numbers.plural(plan.search_trials, 'search trial')} and "
+        f"{numbers.plural(plan.final_trials, 'final')}, "
+        f"each with {numbers.plural(resources.cpus, 'core')} and gpus {_share(resources.gpus)}; "
         f"epochs are the most there can be{_stopping(spec)}.",
     ]
     limits = []
@@ -89,10 +90,6 @@ def _stopping(spec: SweepSpec) -> str:
     return ", early stopping saves some" if stops else ""
 
 
-def _some(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
 def _share(gpus: str | float) -> str:
     return gpus if isinstance(gpus, str) else f"{gpus:g}"
 
@@ -115,14 +112,14 @@ def _device_time(estimate: PlanEstimate, hours: float) -> str:
         ("probe", "by a short run of the network alone"),
     ]
     parts = [
-        f"{_some(count, 'pair')} {words}"
+        f"{numbers.plural(count, 'pair')} {words}"
         for basis, words in bases
         if (count := estimate.count_basis(basis))  # type: ignore[arg-type]
     ]
     if parts:
         text += f" ({'; '.join(parts)})"
     if unknown := estimate.count_basis(None):
-        text += f" without {_some(unknown, 'pair')} that nothing is known of"
+        text += f" without {numbers.plural(unknown, 'pair')} that nothing is known of"
     if estimate.usd is not None:
         text += f", {estimate.usd:.2f} USD"
     return text
@@ -148,9 +145,9 @@ def _wall_time(estimate: PlanEstimate) -> list[str]:
 def _places(estimate: PlanEstimate) -> str:
     devices, cpus = estimate.devices, estimate.plan.spec.resources.cpus
     if not devices.on_cpu:
-        return f"{_some(devices.count, 'GPU')}{' of this machine' if devices.here else ''}"
-    cores = _some(devices.count * cpus, "core")
+        return f"{numbers.plural(devices.count, 'GPU')}{' of this machine' if devices.here else ''}"
+    cores = numbers.plural(devices.count * cpus, "core")
     if not devices.here:
-        return f"{cores} ({_some(devices.count, 'trial')} at once)"
+        return f"{cores} ({numbers.plural(devices.count, 'trial')} at once)"
     declined = estimate.plan.spec.device == "cpu" or estimate.plan.spec.resources.gpus == 0
     return f"{cores} of this machine{'' if declined else ', which has no GPU (--devices N: on N)'}"

@@ -174,7 +174,7 @@ def _save_model(
 
 @contextmanager
 def _no_look_at_all_packages() -> Iterator[None]:
-    """MLflow would read the file lists of all installed packages (1 to 3 s, at a sweep's end).
+    """MLflow would read the file lists of all installed packages (0.4 s, at a sweep's end).
 
     Only to find that what ``_requirements`` pins as installed is installed. A private name: where
     another MLflow does without it, nothing is lost but the time.
