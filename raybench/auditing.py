@@ -17,7 +17,7 @@ from raybench.datasets.listing import some
 from raybench.datasets.tables import is_table
 from raybench.errors import DataError, SpecError
 from raybench.seeding import derive_seed
-from raybench.settings import Settings
+from raybench.settings import Settings, make_home
 from raybench.spec import DatasetSpec
 from raybench.validate import load_spec, shipped_specs
 
@@ -75,6 +75,7 @@ def check_data(
     from raybench.report.files import write_text
 
     name, targets = find_targets(data, image_size)
+    make_home(settings)
     stem = f"check-{name}{_digest(data)}"
     audited = []
     for target in targets:

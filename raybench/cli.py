@@ -6,10 +6,11 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from raybench.errors import RaybenchError, SetupError
 from raybench.parser import build_parser
+from raybench.redaction import redact, redact_logs, redacted_traceback
 from raybench.verbs import materials, sweeps
 
 GARBAGE_AFTER = 50_000
@@ -24,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except RaybenchError as error:
-        if arguments.debug:
-            raise
-        _say(*error.sentences)
+        _say_why(arguments.debug, error, error.sentences)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -35,15 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the last resort; --debug shows where
-        if arguments.debug:
-            raise
-        _say(_unexpected(error))
+        _say_why(arguments.debug, error, [_unexpected(error)])
         return SetupError.exit_code
 
 
-def _say(*sentences: str) -> None:
+def _say_why(debug: bool, error: Exception, sentences: Iterable[str]) -> None:
+    if debug:
+        print(redacted_traceback(error), end="", file=sys.stderr)
+        return
     for sentence in sentences:
-        print(f"raybench: {sentence}", file=sys.stderr)
+        print(f"raybench: {redact(sentence)}", file=sys.stderr)
 
 
 def _unexpected(error: Exception) -> str:
@@ -79,6 +79,7 @@ def command() -> int:
     took 1.5 s of processor time on the way in, and 2 s on the way out (0.3 s when frozen).
     """
     gc.set_threshold(GARBAGE_AFTER, 20, 20)
+    redact_logs()
     code = main()
     gc.freeze()
     return code

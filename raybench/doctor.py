@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import shutil
 import socket
-import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,19 +13,29 @@ from typing import Any
 
 from raybench.download import is_offline
 from raybench.errors import RaybenchError
+from raybench.exposure import (
+    MLFLOW_PORT,
+    open_dashboard,
+    open_mlflow,
+    own_addresses,
+    ray_addresses,
+    readable_home,
+    unsafe_versions,
+)
 from raybench.gpus import local_gpus, why_alone
+from raybench.redaction import redact
 from raybench.settings import Settings
 
 LOW_DISK_GB = 5.0
-PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
+PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing looked at; ``text`` says what was found and, where it is bad, what to do.
 
-    ``essential``: no sweep runs without it. The hub is not (weights may be local or random), nor
-    is the tracking store (``sync`` catches up).
+    ``essential``: no sweep runs without it, or others could run one. The hub is not (weights may
+    be local or random), nor is the tracking store (``sync`` catches up).
     """
 
     subject: str
@@ -44,9 +53,12 @@ def examine(settings: Settings) -> list[Finding]:
         _packages,
         _device,
         _ray,
+        _token,
+        _dashboard,
         _home,
         _ledger,
         _tracking,
+        _mlflow_server,
         _hub,
         _disk,
     )
@@ -54,17 +66,19 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _packages(settings: Settings) -> Finding:
-    found: list[str] = []
+    found: dict[str, str] = {}
     missing: list[str] = []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
         text = f"{', '.join(missing)} not installed; 'pip install raybench' brings them"
         return Finding("packages", False, text)
-    return Finding("packages", True, ", ".join(found))
+    if unsafe := unsafe_versions(found):
+        return Finding("packages", False, "; ".join(unsafe))
+    return Finding("packages", True, ", ".join(f"{name} {v}" for name, v in found.items()))
 
 
 def _device(settings: Settings) -> Finding:
@@ -88,32 +102,52 @@ def _ray(settings: Settings) -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return Finding("ray", True, "no RAY_ADDRESS: run starts a private local Ray")
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists() and stat.S_IMODE(token.stat().st_mode) & 0o077:
-        return Finding("ray", False, f"{token} can be read by others; chmod 600 it")
     host, _, port = address.rpartition("://")[2].partition(":")
     if port.isdigit() and not _reachable(host, int(port)):
         return Finding("ray", False, f"RAY_ADDRESS {address} does not answer; unset it or start it")
     return Finding("ray", True, f"RAY_ADDRESS {address}")
 
 
+def _token(settings: Settings) -> Finding:
+    """Whoever has Ray's token runs programs as this user."""
+    from raybench.sweep.ray_privacy import readable_by_others, token_file
+
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or token_file())
+    if readable_by_others(path):
+        return Finding("token", False, f"{path} can be read by others; chmod 600 {path}")
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        text = "RAY_AUTH_MODE is disabled: whoever reaches Ray runs programs as you; unset it"
+        return Finding("token", False, text, essential=False)
+    return Finding("token", True, f"{path}" if path.exists() else "made by the first private Ray")
+
+
+def _dashboard(settings: Settings) -> Finding:
+    words, anybody = open_dashboard(ray_addresses())
+    return Finding("dashboard", not words, words or "no Ray dashboard is open", essential=anybody)
+
+
 def _home(settings: Settings) -> Finding:
     place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        word = "" if settings.home.exists() else " (will be created)"
-        return Finding("home", True, f"{settings.home}{word}")
-    return Finding("home", False, f"cannot write to {place}; give another --home")
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        return Finding("home", False, f"cannot write to {place}; give another --home")
+    if words := readable_home(settings.home):
+        return Finding("home", False, words, essential=False)
+    word = "" if settings.home.exists() else " (will be created)"
+    return Finding("home", True, f"{settings.home}{word}")
 
 
 def _ledger(settings: Settings) -> Finding:
+    from raybench.sweep.backups import backups
+    from raybench.sweep.home import read_everything
     from raybench.sweep.reader import sweep_names
     from raybench.sweep.tables import open_engine
 
     path = settings.ledger_file
-    if path is not None and not path.exists():
+    if path is not None and not path.exists() and not backups(path):
         return Finding("ledger", True, "none yet")
     try:
         engine = open_engine(settings.ledger_url, create=False)
+        read_everything(engine)
         names = sweep_names(engine)
         engine.dispose()
     except RaybenchError as error:
@@ -122,7 +156,7 @@ def _ledger(settings: Settings) -> Finding:
 
 
 def _tracking(settings: Settings) -> Finding:
-    from raybench.tracking.client import connect, redact
+    from raybench.tracking.client import connect
 
     uri = redact(settings.tracking_uri)
     if settings.artifact_root is not None and not (settings.home / "mlflow.db").exists():
@@ -134,6 +168,13 @@ def _tracking(settings: Settings) -> Finding:
         text = f"{uri}: {redact(first)}; sweeps still run, 'raybench sync' catches up later"
         return Finding("tracking", False, text, essential=False)
     return Finding("tracking", True, uri)
+
+
+def _mlflow_server(settings: Settings) -> Finding:
+    uri = settings.tracking_uri
+    places = [uri] if uri.startswith(("http://", "https://")) else []
+    words = open_mlflow([*places, *own_addresses(MLFLOW_PORT)])
+    return Finding("mlflow", not words, words or "no MLflow server answers strangers")
 
 
 def _hub(settings: Settings) -> Finding:

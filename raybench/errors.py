@@ -18,17 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from raybench.redaction import redact
+
 
 class RaybenchError(Exception):
     """Root of the tree; ``exit_code`` is what the command line returns.
 
-    ``sentences`` is what to tell, one at a time.
+    ``sentences`` is what to tell, one at a time, without secrets.
     """
 
     exit_code = 1
 
     def __init__(self, sentences: str | Iterable[str] = ()) -> None:
-        self.sentences = (sentences,) if isinstance(sentences, str) else tuple(sentences)
+        several = (sentences,) if isinstance(sentences, str) else sentences
+        self.sentences = tuple(redact(sentence) for sentence in several)
         super().__init__("\n".join(self.sentences))
 
 

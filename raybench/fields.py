@@ -12,6 +12,8 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 SUBSET_PATTERN = re.compile(
     r"^(?:full|(?P<percent>[0-9]+(?:\.[0-9]+)?)%|(?P<shots>[1-9][0-9]*)-shot)\Z"
 )
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 2000
+"""Linux takes 255 and, with the folder before it, 4,096; it raises on more, where it is asked."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(
     "".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?)\s*{unit}\s*)?" for unit in _SECONDS) + r"\Z"
@@ -52,6 +54,13 @@ def _subset(value: Any) -> Any:
 def _place(value: Any) -> Any:
     if isinstance(value, str) and "\0" in value:
         raise ValueError(f"got {as_json(value)}; no file has a NUL in its name")
+    if isinstance(value, str) and "://" not in value:
+        parts = value.encode("utf-8", "surrogatepass").split(b"/")
+        if max(map(len, parts)) > MAX_NAME_BYTES or sum(map(len, parts)) > MAX_PATH_BYTES:
+            raise ValueError(
+                f"got {as_json(value)}; a file's name has at most {MAX_NAME_BYTES} bytes, its "
+                f"path at most {MAX_PATH_BYTES:,}"
+            )
     return value
 
 

@@ -165,8 +165,13 @@ def fetch(
     )
 
 
-def sync(name: str | None = None, home: str | Path | None = None) -> Any:
+def sync(
+    name: str | None = None,
+    home: str | Path | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Any:
     """Complete or rebuild MLflow's side of a sweep from the ledger; returns counts."""
+    from raybench.settings import private_files
     from raybench.tracking.client import open_projection
     from raybench.tracking.sync import sync as sync_once
 
@@ -174,12 +179,11 @@ def sync(name: str | None = None, home: str | Path | None = None) -> Any:
     reader, engine = _reader(sweep.settings, sweep.name)
     settings = sweep.settings
     try:
-        return sync_once(
-            reader,
-            open_projection(
+        with private_files(settings.home):
+            projection = open_projection(
                 settings.tracking_uri, settings.artifact_root, settings.checkpoint_root
-            ),
-        )
+            )
+            return sync_once(reader, projection, tell)
     finally:
         engine.dispose()
 

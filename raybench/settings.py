@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +35,9 @@ class Settings:
 
     @property
     def ledger_file(self) -> Path | None:
-        """The SQLite file, None for a server."""
-        prefix = "sqlite:///"
-        return Path(self.ledger_url[len(prefix) :]) if self.ledger_url.startswith(prefix) else None
+        """The SQLite file, None for a server (and for a URL with options, which is refused)."""
+        place = self.ledger_url.removeprefix("sqlite:///")
+        return None if place == self.ledger_url or "?" in place else Path(place)
 
 
 def resolve_settings(
@@ -61,21 +63,61 @@ def resolve_settings(
     )
 
 
-def create_home(settings: Settings) -> None:
-    """Make the home's folders, private to the user.
+def make_home(settings: Settings) -> None:
+    """The home's folder alone. A new one is private; one that is there keeps its mode.
 
     Raises:
         HomeError: a file is in the way, or no permission to write.
     """
-    try:
+    with _in_words(settings.home):
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (settings.checkpoint_root, settings.cache_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+
+
+def create_home(settings: Settings) -> None:
+    """The home with its folders, as private as itself.
+
+    Raises:
+        HomeError: a file is in the way, or no permission to write.
+    """
+    make_home(settings)
+    with _in_words(settings.home):
+        with private_files(settings.home):
+            settings.checkpoint_root.mkdir(parents=True, exist_ok=True)
+            if settings.cache_dir.is_relative_to(settings.home):
+                settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        settings.cache_dir.mkdir(parents=True, exist_ok=True)  # elsewhere it may be a lab's
         probe = settings.home / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
+
+
+@contextmanager
+def _in_words(home: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise HomeError(
-            f"cannot write to the home {settings.home}: {error.strerror or error}; "
+            f"cannot write to the home {home}: {error.strerror or error}; "
             "give another with --home or RAYBENCH_HOME"
         ) from None
+
+
+def private_umask(folder: Path) -> int:
+    """The umask for what is written to ``folder``: others get nothing, its group what it gives.
+
+    A plain ``mkdir`` lets everybody in, so group bits count only where others are shut out, or the
+    folder hands on its group (setgid): modes that somebody has set on purpose.
+    """
+    mode = folder.stat().st_mode if folder.exists() else 0
+    shared = bool(mode & stat.S_ISGID) or not mode & stat.S_IRWXO
+    return stat.S_IRWXO | (~mode & stat.S_IRWXG if shared else stat.S_IRWXG)
+
+
+@contextmanager
+def private_files(folder: Path) -> Iterator[None]:
+    """Meanwhile this process, and those that it starts, write files as private as ``folder``."""
+    before = os.umask(private_umask(folder))
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -6,6 +6,7 @@ sections that are sound can still be checked in the same go.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,7 @@ _WORDS = {
     "bool_type": "give true or false",
     "string_type": "give text",
     "string_too_short": "give text",
+    "string_too_long": "give at most 255 characters",
     "tuple_type": "give a list",
     "dict_type": "give a mapping of keys",
     "model_type": "give a mapping of keys",
@@ -66,8 +68,10 @@ def parse_shape(
     for _ in range(_ROUNDS):
         if spec is not None:
             break
+        gone: list[KeyPath] = []
         for path in sorted((p["loc"] for p in problems), key=_last_first, reverse=True):
-            _remove(kept, path, origins)
+            if not any(path[: len(taken)] == taken for taken in gone):
+                gone.append(_remove(kept, path, origins))
         spec, problems = _attempt(kept)
     return spec, broken
 
@@ -90,12 +94,15 @@ def _last_first(path: KeyPath) -> tuple[tuple[bool, int, str], ...]:
     )
 
 
-def _remove(kept: dict[str, Any], path: KeyPath, origins: Origins) -> None:
-    """Take out the deepest part of ``path`` that is there; a required section gets a stand-in."""
+def _remove(kept: dict[str, Any], path: KeyPath, origins: Origins) -> KeyPath:
+    """Take out the deepest part of ``path`` that is there; a required section gets a stand-in.
+
+    Returns what was taken out: other problems below it have gone with it.
+    """
     if path[0] not in kept:
         if path[0] in _PLACEHOLDERS:
-            kept[str(path[0])] = _PLACEHOLDERS[str(path[0])]
-        return
+            kept[str(path[0])] = copy.deepcopy(_PLACEHOLDERS[str(path[0])])
+        return path[:1]
     if path[0] == "datasets" and path[2:] == ("path",):
         path = path[:2]  # without its path it would be taken for a data set known by name
     parent: Any = kept
@@ -109,6 +116,7 @@ def _remove(kept: dict[str, Any], path: KeyPath, origins: Origins) -> None:
             origins[str(path[0])].clear()
         elif depth == 1:
             del origins[str(path[0])][int(path[1])]
+    return path[: depth + 1]
 
 
 def _holds(container: Any, key: str | int) -> bool:

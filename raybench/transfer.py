@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import re
@@ -52,14 +54,15 @@ class Validator:
         return strong or self.last_modified
 
     def as_json(self, url: str) -> dict[str, str | None]:
-        return {"url": url, "etag": self.etag, "last_modified": self.last_modified}
+        """The address as a hash: its query may be a secret."""
+        return {"url": _hash(url), "etag": self.etag, "last_modified": self.last_modified}
 
     @classmethod
     def read(cls, path: Path, url: str) -> Validator | None:
         """What ``as_json`` wrote for ``url``; None where nothing whole was written for it."""
         try:
             data = json.loads(path.read_text())
-            return cls(data["etag"], data["last_modified"]) if data["url"] == url else None
+            return cls(data["etag"], data["last_modified"]) if data["url"] == _hash(url) else None
         except (OSError, ValueError, KeyError):
             return None
 
@@ -106,6 +109,10 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
+def _hash(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
 def readable_url(url: str) -> str:
     """``url`` without password, query and fragment: the first two may be secrets."""
     parts = urllib.parse.urlsplit(url)
@@ -128,7 +135,7 @@ def open_url(url: str, have: int, validator: Validator | None, stall_s: float) -
         if validator and validator.usable:
             headers["If-Range"] = validator.usable
     try:
-        response = _opener().open(urllib.request.Request(url, headers=headers), timeout=stall_s)
+        response = _opener().open(_request(url, headers), timeout=stall_s)
     except urllib.error.HTTPError as error:
         with error:
             answer = _judge(error, have)
@@ -142,6 +149,18 @@ def open_url(url: str, have: int, validator: Validator | None, stall_s: float) -
         raise Transient(f"the connection broke ({_words(error)})") from error
     with response:
         yield _answer(response, have)
+
+
+def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+    """``user:password@`` as a header, for this server alone: a redirect does not take it along."""
+    parts = urllib.parse.urlsplit(url)
+    user_info, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(parts._replace(netloc=host).geturl(), headers=headers)
+    content = base64.b64encode(urllib.parse.unquote(user_info).encode()).decode()
+    request.add_unredirected_header("Authorization", f"Basic {content}")
+    return request
 
 
 def read_chunks(answer: Answer, stall_s: float) -> Iterator[bytes]:

@@ -21,9 +21,15 @@ from raybench.errors import SpecError
 from raybench.fields import as_json
 from raybench.methods import method_of, switch_method
 from raybench.mistakes import Mistakes
+from raybench.redaction import secret_in, texts_in
 from raybench.shape import Origins, parse_shape
 from raybench.spec import SweepSpec
 from raybench.yamlio import KeyPath, parse_file, parse_yaml
+
+_BY_NAME = (
+    "put it into an environment variable and write ${ITS_NAME} in its place, as in "
+    "https://${USER}:${TOKEN}@host/w.pt or ...?sig=${SIGNATURE}"
+)
 
 
 def load_spec(
@@ -93,6 +99,7 @@ def check_spec(
         SpecError: with every mistake found.
     """
     mistakes = Mistakes(lines, source)
+    _refuse_secrets(raw, mistakes)
     data, origins = _expand(raw)
     spec, broken = parse_shape(data, origins, mistakes)
     if spec is not None:
@@ -102,6 +109,13 @@ def check_spec(
     if spec is None or mistakes:
         raise SpecError(mistakes.sentences)
     return spec
+
+
+def _refuse_secrets(raw: dict[str, Any], mistakes: Mistakes) -> None:
+    """The file's content goes to ledger, MLflow and reports; there only a secret's name may be."""
+    for path, text in texts_in(raw):
+        if found := secret_in(text):
+            mistakes.add(path, f"holds {found}; {_BY_NAME}")
 
 
 def _expand(raw: dict[str, Any]) -> tuple[dict[str, Any], Origins]:

@@ -2,7 +2,7 @@
 
 PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` a boolean, ``12:30`` the number 750,
 ``010`` the number 8, and a repeated key silently wins. Here numbers and booleans are YAML 1.2's
-(core schema), repeated keys and anchors are refused, and nothing but plain data can be built.
+(core schema), repeated keys, anchors and tags are refused, and nothing but plain data can be built.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def parse_yaml(text: str, source: str = "") -> tuple[Any, dict[KeyPath, int]]:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise SpecError(f"{prefix}{line}no valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{prefix}no valid YAML: {str(error).splitlines()[0]}") from None
+    except yaml.reader.ReaderError as error:
+        place = f"{prefix}line {text.count(chr(10), 0, error.position) + 1}: "
+        raise SpecError(f"{place}no valid YAML: {str(error).splitlines()[0]}") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -123,7 +124,10 @@ def parse_file(path: Path) -> tuple[Any, dict[KeyPath, int]]:
 
 
 def _refuse_excess(text: str, prefix: str) -> None:
-    """Anchors, and nesting: PyYAML takes minutes over a line of brackets."""
+    """Anchors, tags (they build bytes, dates, sets), and nesting.
+
+    PyYAML takes minutes over a line of brackets.
+    """
     depth = 0
     for token in yaml.scan(text, Loader=_StrictLoader):
         depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
@@ -132,6 +136,8 @@ def _refuse_excess(text: str, prefix: str) -> None:
             raise SpecError(
                 f"{prefix}line {line}: anchors and aliases are not supported; write the value out"
             )
+        if isinstance(token, yaml.TagToken):
+            raise SpecError(f"{prefix}line {line}: tags are not supported; write the plain value")
         if depth > MAX_DEPTH:
             raise SpecError(f"{prefix}line {line}: nested more than {MAX_DEPTH} deep")
 

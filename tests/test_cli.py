@@ -95,8 +95,8 @@ def test_an_unexpected_exception_is_words_too(capsys, monkeypatch, sweep_file):
     monkeypatch.setitem(cli._VERBS, "validate", broken)
     code, out, err = told(capsys, "validate", sweep_file)
     assert (code, out) == (3, "") and "unexpected KeyError: 'our bug'; --debug" in err
-    with pytest.raises(KeyError):
-        main(["--debug", "validate", str(sweep_file)])
+    code, _, err = told(capsys, "--debug", "validate", sweep_file)
+    assert code == 3 and err.startswith("Traceback") and err.endswith("KeyError: 'our bug'\n")
 
 
 def test_an_environment_error_speaks_for_itself(capsys, monkeypatch, sweep_file):

@@ -11,7 +11,10 @@ from raybench import doctor
 from raybench.doctor import Finding, examine
 from raybench.settings import resolve_settings
 
-SUBJECTS = {"packages", "device", "ray", "home", "ledger", "tracking", "hub", "disk"}
+SUBJECTS = {
+    "packages", "device", "ray", "token", "dashboard", "home", "ledger", "tracking", "mlflow",
+    "hub", "disk",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +24,7 @@ def no_network(monkeypatch, tmp_path_factory):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("nobody")))
-    for name in ("RAY_ADDRESS", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -83,6 +86,31 @@ def test_a_token_that_others_can_read(monkeypatch, tmp_path):
     token.parent.mkdir()
     token.touch(mode=0o644)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
-    found = findings(tmp_path / "home")["ray"]
-    assert not found.ok and "chmod 600" in found.text
+    found = findings(tmp_path / "home")["token"]
+    assert not found.ok and found.essential and f"chmod 600 {token}" in found.text
+    token.chmod(0o600)
+    assert findings(tmp_path / "home")["token"].ok
+
+
+def test_a_ray_without_tokens(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    found = findings(tmp_path)["token"]
+    assert not found.ok and not found.essential and "unset it" in found.text
+
+
+def test_a_home_that_everybody_may_enter(tmp_path):
+    tmp_path.chmod(0o755)
+    found = findings(tmp_path)["home"]
+    assert not found.ok and not found.essential and f"chmod o-rwx {tmp_path}" in found.text
+    tmp_path.chmod(0o750)
+    assert findings(tmp_path)["home"].ok
+
+
+def test_what_is_open_becomes_a_finding(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "open_dashboard", lambda addresses: ("open wide", True))
+    monkeypatch.setattr(doctor, "open_mlflow", lambda addresses: "open " + addresses[0])
+    monkeypatch.setattr(doctor, "unsafe_versions", lambda installed: ["ray 2.9 has known holes"])
+    found = findings(tmp_path, RAYBENCH_TRACKING_URI="http://10.0.0.1:5000")
+    assert found["dashboard"] == Finding("dashboard", False, "open wide")
+    assert found["mlflow"].text == "open http://10.0.0.1:5000" and not found["mlflow"].ok
+    assert not found["packages"].ok and found["packages"].text == "ray 2.9 has known holes"

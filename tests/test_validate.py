@@ -367,3 +367,37 @@ def test_random_typing_ends_as_a_spec_or_as_words(tmp_path_factory, data):
         assert load_spec(path).name
     except SpecError as error:
         assert error.mistakes
+
+
+@pytest.mark.parametrize("text", ["a" * 300, "a/" * 3000, "é" * 200])
+def test_places_that_no_file_system_takes(tmp_path, text):
+    """Linux raises on them where it is asked whether they exist."""
+    for changes in (
+        {"datasets": [{"name": "d", "path": text}]},
+        backbone(weights=f"{text}.pt"),
+        backbone(name=f"python:{'a' * 300}:f"),
+    ):
+        (mistake,) = mistakes_of(tmp_path, **changes)
+        assert "a file's name has at most 255 bytes" in mistake or "at most 255 char" in mistake
+    signed = f"https://example.org/w.safetensors?signature={'a' * 3000}"
+    assert not any("at most" in text for text in _mistakes_or_none(backbone(weights=signed)))
+
+
+def _mistakes_or_none(changes: dict[str, Any]) -> list[str]:
+    try:
+        check_spec(tiny_data(**changes), {}, Path.cwd())
+    except SpecError as error:
+        return list(error.mistakes)
+    return []
+
+
+def test_an_entry_that_is_wrong_in_every_key_says_so_each_time():
+    """Taking it out for one of its mistakes took its neighbour, and the stand-in, for the next."""
+    wrong = {"default": 0.001, "low": 0.0001, "high": 0.1, "log": True}
+    for section in ("datasets", "backbones"):
+        first, again = (mistakes_of(**{section: [wrong]}) for _ in range(2))
+        assert first == again and len(first) == 5
+        assert {text.split(": ")[0] for text in first} == {
+            f"{section}.0.{key}" for key in ("name", *wrong)
+        }
+        assert len(mistakes_of(**{section: [wrong, wrong, tiny_data()[section][0]]})) == 10

@@ -17,8 +17,10 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from raybench.backbones.wavemix_table import WAVEMIX
+from raybench.redaction import VARIABLE
 
 if TYPE_CHECKING:  # pydantic would be half the time of `raybench backbones`
     from raybench.spec import BackboneSpec
@@ -227,13 +229,25 @@ def _place_mistakes(weights: str) -> list[str]:
 
 
 def _url_mistakes(weights: str) -> list[str]:
+    from raybench.transfer import readable_url
+
     try:
-        url, _ = split_url(weights)
+        url, sha256 = split_url(weights)
     except ValueError as error:
         return [str(error)]
+    shown = readable_url(url)
+    if VARIABLE.search(shown):
+        return [f"weights '{shown}': ${{NAME}} may stand before the @ and behind the ? only"]
+    if url.startswith("http://") and not (sha256 or _is_loopback(url)):
+        return [f"weights '{shown}': http is not safe on its way; give https, or #sha256="]
     if url.startswith(("http://", "https://", "s3://", "gs://")):
         return []
-    return [f"weights '{weights}': only http, https, s3 and gs can be fetched; give a local file"]
+    return [f"weights '{shown}': only http, https, s3 and gs can be fetched; give a local file"]
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _tag_mistakes(spec: BackboneSpec, tags: tuple[str, ...], tag: str) -> list[str]:

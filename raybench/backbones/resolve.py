@@ -22,6 +22,7 @@ from raybench.backbones.published import HubFile, UrlFile, published_file
 from raybench.backbones.weights import file_sha256, weights_fault
 from raybench.download import DownloadError, download, recorded_sha256
 from raybench.errors import DataError, RaybenchError, ResourceError, UserInputError
+from raybench.redaction import fill_in
 from raybench.spec import BackboneSpec
 from raybench.transfer import readable_url
 
@@ -208,15 +209,30 @@ def _look_behind_url(file: UrlFile, tell: Tell) -> _Found:
         return _Found(path, "torch's hub folder", file.sha256 or recorded_sha256(path) or "")
     hub.refuse_offline(_address(file))
     find_fault = partial(_find_fault, file.sha256)
-    if not file.url.startswith(("http://", "https://")):
-        copy_from_store(file.url, path, find_fault, tell)
+    url = _with_secrets(file.url)
+    if not url.startswith(("http://", "https://")):
+        copy_from_store(url, path, find_fault, tell)
         return _Found(path, readable_url(file.url), file.sha256)
     whole = file.sha256 if len(file.sha256) == 64 else None
     try:
-        download(file.url, path, sha256=whole, find_fault=find_fault, tell=tell)
+        download(url, path, sha256=whole, find_fault=find_fault, tell=tell)
     except DownloadError as error:
         raise ResourceError(f"then {error.tried}") from error
     return _Found(path, readable_url(file.url), file.sha256)
+
+
+def _with_secrets(url: str) -> str:
+    """What the sweep file names as ``${NAME}``, for the download alone.
+
+    Raises:
+        ResourceError: the variable is not set.
+    """
+    try:
+        return fill_in(url)
+    except KeyError as error:
+        raise ResourceError(
+            f"then the variable {error.args[0]} in its address is not set"
+        ) from None
 
 
 def _find_fault(published: str, path: Path) -> str:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
+MAX_FILE_BYTES = 1 << 30  # more than so many pixels take, uncompressed, with four 16-bit channels
 # What a photograph or scan comes in. Not EPS, which Pillow hands to Ghostscript: a program.
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA", "AVIF")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -42,6 +45,36 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+
+
+def read_picture(path: str | Path) -> bytes:
+    """A picture's file, if it is not larger than any picture that is decoded.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is too large; the message says so.
+    """
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise ValueError(f"is {size / 1e9:.1f} GB, more than any picture that is decoded")
+        return file.read(MAX_FILE_BYTES)
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height as the file's header gives them.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no picture of a kind that can be shown.
+    """
+    from PIL import Image as Images
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Images.open(path, formats=_FORMATS) as image:
+                return image.size
+        except Images.DecompressionBombError as error:
+            raise ValueError(str(error)) from error
 
 
 def decode_image(content: bytes | NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

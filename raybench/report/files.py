@@ -41,6 +41,6 @@ def _fill_and_rename(temporary: Path, file: Path, text: str) -> None:
 
 def _umask() -> int:
     """The process's umask; reading it means setting it (``tempfile`` makes files private)."""
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # closed meanwhile, should another thread write a file just now
     os.umask(mask)
     return mask

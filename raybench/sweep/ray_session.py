@@ -1,7 +1,8 @@
 """The Ray to run on: the one that was named, else a private local one of this run's own.
 
 It starts while the preflight is at work, for both take seconds. This module sets what Ray reads
-when it is imported, so it comes before Ray, and imports Ray in functions.
+when it is imported, so it comes before Ray, and imports Ray in functions. How a private Ray is kept
+to its owner: ``ray_privacy``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from raybench.errors import ResourceError
 from raybench.sweep.options import RunOptions
+from raybench.sweep.ray_privacy import keep_to_loopback, keep_token, scratch_folder
 
+logger = logging.getLogger(__name__)
 # Read by Ray when it is imported. No limit on pending trials: the searcher limits itself. No
 # snapshots or logger files of Tune's own: the ledger has it all.
 _ENVIRONMENT = {
@@ -43,6 +46,12 @@ _PRELOADED = {
     PRELOADING: "raybench.sweep.preload",
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
+
+# Ray says the same of a dead cluster and of one that wants another token.
+_TOKEN_HINT = (
+    "if it is up, it wants a token: set RAY_AUTH_MODE=token, and put the cluster's token into "
+    "~/.ray/auth_token (chmod 600) or RAY_AUTH_TOKEN"
+)
 
 
 def is_private(options: RunOptions) -> bool:
@@ -80,6 +89,8 @@ def ray_session(
     """
     import ray
 
+    # Ray prints what its processes report to stdout, which carries results only. A private name.
+    ray._private.worker.print_to_stdstream = _log
     # Tune reports on files that it was told not to write; what a user should know, raybench says.
     for noisy in ("ray", "ray.tune"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -90,10 +101,13 @@ def ray_session(
         "configure_logging": False,
         "namespace": "raybench",
     }
-    preloading = nullcontext() if target else _preloading(num_cpus or os.cpu_count() or 1)
-    if not target:
-        options |= {"include_dashboard": False, "num_cpus": num_cpus, "num_gpus": num_gpus}
-    with preloading:
+    with ExitStack() as stack:
+        if not target:
+            stack.enter_context(_preloading(num_cpus or os.cpu_count() or 1))
+            stack.enter_context(keep_to_loopback())
+            stack.enter_context(keep_token())
+            options |= {"include_dashboard": False, "num_cpus": num_cpus, "num_gpus": num_gpus}
+            options |= {"_temp_dir": scratch_folder()}
         _connect(target, options)
         try:
             yield
@@ -101,15 +115,21 @@ def ray_session(
             ray.shutdown()
 
 
+def _log(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """What a user should know of it, the searcher says."""
+    logger.info("Ray: %s", "\n".join(data["lines"]))
+
+
 def _connect(target: str | None, options: Mapping[str, Any]) -> None:
     import ray
 
     try:
         ray.init(address=target or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = f"the Ray cluster at {target}" if target else "a local Ray"
         first = (str(error).splitlines() or ["no reason given"])[0]
-        raise ResourceError(f"cannot reach {where}: {first}") from None
+        hint = f"; {_TOKEN_HINT}" if target else ""
+        raise ResourceError(f"cannot reach {where}: {first}{hint}") from None
 
 
 @contextmanager

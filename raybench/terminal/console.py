@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from raybench.redaction import redact
+
 if TYPE_CHECKING:
     from raybench.sweep.board import PairProgress
     from raybench.sweep.searcher import SweepSearcher
@@ -47,7 +49,7 @@ class ConsoleObserver:
     def message(self, text: str) -> None:
         """One line, above the table where there is one."""
         if not self._quiet:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(redact(text), markup=False, soft_wrap=True)
 
     def watch(self, searcher: SweepSearcher) -> None:
         """Refresh the table, or every half minute print a line when it says something new."""

@@ -6,13 +6,15 @@ import json
 import sys
 from typing import Any
 
+from raybench.redaction import redact
+
 PIPE_WIDTH = 112
 """Columns where stdout is no terminal: wide enough for timm's names beside their numbers."""
 
 
 def tell(line: str) -> None:
     """One line of progress."""
-    print(line, file=sys.stderr, flush=True)
+    print(redact(line), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -189,25 +189,26 @@ def report(arguments: argparse.Namespace) -> int:
 def sync(arguments: argparse.Namespace) -> int:
     from raybench.library import sync
 
-    result = sync(arguments.sweep, arguments.home)
+    result = sync(arguments.sweep, arguments.home, tell)
     counts = ", ".join(f"{number} {state}" for state, number in sorted(result.trials.items()))
     print(f"{result.sweep}: {result.pairs} pairs, {result.epochs} epochs; trials: {counts}")
     return 0
 
 
 def ui(arguments: argparse.Namespace) -> int:
-    from raybench.settings import resolve_settings
+    from raybench.settings import private_files, resolve_settings
     from raybench.tracking.ui import serve_ui
 
     settings = resolve_settings(arguments.home)
-    serve_ui(
-        settings.tracking_uri,
-        settings.artifact_root,
-        port=arguments.port,
-        # Its pages open on their GenAI side unless asked.
-        on_ready=lambda address: print(
-            f"MLflow: {address}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
-            flush=True,
-        ),
-    )
+    with private_files(settings.home):
+        serve_ui(
+            settings.tracking_uri,
+            settings.artifact_root,
+            port=arguments.port,
+            # Its pages open on their GenAI side unless asked.
+            on_ready=lambda address: print(
+                f"MLflow: {address}/#/experiments?workflowType=machine_learning   (Ctrl-C ends it)",
+                flush=True,
+            ),
+        )
     return 0

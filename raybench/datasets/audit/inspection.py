@@ -116,6 +116,8 @@ def _look(sample: Sample) -> _Look:
         content = sample.read()
     except OSError as error:
         return _Look(reason=error.strerror or str(error))
+    except ValueError as error:
+        return _Look(reason=str(error))
     sha256 = content_sha256(content)
     try:
         image, range_used = open_measured(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raybench.datasets.cards.card import Split
+from raybench.datasets.decode import read_picture
 from raybench.datasets.listing import SPLIT_NAMES, class_order, some
 from raybench.datasets.sources.samples import Content, Sample, Source
 from raybench.errors import DataError
@@ -139,8 +140,20 @@ def _encoded(table: Any, image: str) -> Any:
 
 def _read(table: Any, image: str, row: int) -> Content:
     cell = table[row][image]
-    if cell is None:
+    if cell is None or (cell["bytes"] is None and cell["path"] is None):
         raise OSError("is missing in its row")
     if cell["bytes"] is not None:
         return bytes(cell["bytes"])
-    return Path(cell["path"]).read_bytes()
+    if not _is_cached(cell["path"]):
+        raise OSError("points to a file that did not come from the hub")
+    return read_picture(cell["path"])
+
+
+def _is_cached(path: str) -> bool:
+    """Whether the file lies where the two libraries put what they fetch: a table may name any."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    folders = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    real = Path(path).resolve()
+    return any(real.is_relative_to(Path(folder).resolve()) for folder in folders)

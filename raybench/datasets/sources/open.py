@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybench.datasets.cards import CARDS
+from raybench.datasets.decode import read_picture
 from raybench.datasets.folders import list_and_check
 from raybench.datasets.listing import ListedImage, class_order
 from raybench.datasets.sources.names import HubName, parse_source
@@ -125,7 +126,8 @@ def _user_files(images: Sequence[ListedImage]) -> Source:
     return Source(
         classes,
         tuple(
-            Sample(i.id, Path(i.path).read_bytes, index[i.label], i.split, i.group) for i in images
+            Sample(i.id, partial(read_picture, i.path), index[i.label], i.split, i.group)
+            for i in images
         ),
     )
 
