@@ -26,6 +26,7 @@ from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
+from raybench.sweep.trial_files import TrialFiles
 from raybench.validate import check_spec
 
 EPOCHS = 2
@@ -64,7 +65,8 @@ def open_quick_sweep(
         fits = {pair.id: [Fit(pair.id, shape_of(pair))] for pair in plan.pairs}
         searcher = SweepSearcher(
             plan, ledger, reader.snapshot(), Packing(fits),
-            lambda: capacity, lambda: math.inf, lambda key: None, expected_s(plan.pairs),
+            lambda: capacity, lambda: math.inf, TrialFiles(Path(folder), spec, lease.attempt),
+            expected_s(plan.pairs),
         )  # fmt: skip
         yield QuickSweep(searcher, reader.snapshot)
         lease.release()

@@ -48,7 +48,7 @@ class BackboneSpec(_Frozen):
     or ``python:module:function``.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=255)]
     weights: Place = "pretrained"
     kwargs: dict[str, JsonValue] = {}
 
@@ -263,6 +263,7 @@ class SweepSpec(_Frozen):
     final: Final = Final()
     resources: Resources = Resources()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    keep: Literal["all", "winners"] = "all"
     seed: Seed = 0
 
     @property

@@ -25,6 +25,7 @@ class Assignment:
     params: Params
     fit: Fit
     known_epochs: int
+    retry: int = 0
     seed: int | None = None
     fold: int = 0
     source_epochs: int | None = None

@@ -238,15 +238,3 @@ class PairProgress:
     best: float | None
     device_seconds: float
     trial_seconds: float | None
-
-
-def failure_text(end: EndRecord, used: Fit) -> str:
-    """A failure that is retried, for the ledger; an out of memory names what it had."""
-    if end.failure != "oom":
-        return f"{end.failure}: {end.reason}"
-    shape = used.shape
-    had = (
-        f"share {shape.gpus:g}" if shape.gpus or not shape.memory_gb else f"{shape.memory_gb:g} GB"
-    )
-    parts = f" in {used.accumulation} micro-batches" if used.accumulation > 1 else ""
-    return f"oom at {had}{parts}: {end.reason}"

@@ -10,14 +10,8 @@ from raybench.seeding import derive_seed
 from raybench.settings import Settings
 from raybench.spec import TUNABLE, SweepSpec
 from raybench.sweep.assignment import Assignment
-from raybench.sweep.ledger import TrialKey
+from raybench.sweep.trial_files import checkpoint_folder, keeps_weights
 from raybench.trial.config import TrialConfig
-
-
-def checkpoint_folder(sweep: str, key: TrialKey) -> str:
-    """A trial's folder, relative to the checkpoint root."""
-    pair, phase, number = key
-    return f"{sweep}/{pair}/{phase}-{number}"
 
 
 def trial_config(
@@ -50,6 +44,8 @@ def trial_config(
         cache_dir=str(settings.cache_dir),
         checkpoint_root=str(settings.checkpoint_root),
         checkpoint_dir=checkpoint_folder(spec.name, assignment.key),
+        retry=assignment.retry,
+        keep_weights=keeps_weights(spec, assignment.key[1]),
         read_test=final,
         oracle=final and spec.final.selection == "oracle",
         refit_epochs=assignment.source_epochs if final and spec.final.refit else None,

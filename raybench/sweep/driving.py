@@ -17,18 +17,19 @@ from raybench.plan import Plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
 from raybench.sweep.assignment import Assignment, Capacity
-from raybench.sweep.configure import checkpoint_folder, trial_config
+from raybench.sweep.configure import trial_config
 from raybench.sweep.device import Kind, local_kind, trial_device
 from raybench.sweep.footprints import Footprints
 from raybench.sweep.history import costs_of
 from raybench.sweep.lease import Lease
-from raybench.sweep.ledger import Ledger, TrialKey
+from raybench.sweep.ledger import Ledger
 from raybench.sweep.measuring import Measure, pack
 from raybench.sweep.options import Observer, RunOptions
 from raybench.sweep.packing import Packing
 from raybench.sweep.ray_session import is_private
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.signals import Drain
+from raybench.sweep.trial_files import TrialFiles
 from raybench.trial.config import TrialConfig
 
 
@@ -59,6 +60,7 @@ class Drive:
             self.observer.watch(searcher)
 
         run_inline(searcher, self._configure, watch)
+        self._files.tidy_again()
 
     def run_on_ray(self) -> None:
         """Until nothing is owed, the clock has run out, or a signal drains it; Ray is connected."""
@@ -83,6 +85,7 @@ class Drive:
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"
         run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait)
+        self._files.tidy_again()
 
     def _check(self) -> None:
         """Whether to go on before there is a searcher.
@@ -109,10 +112,11 @@ class Drive:
     def _searcher(
         self, packing: Packing, capacity: Callable[[], Capacity], on_cpu: bool
     ) -> SweepSearcher:
+        self._files.tidy_all(row for pair in self.snapshot.pairs for row in pair.trials)
         expected_s = expected_seconds(self.plan, costs_of(self.engine, on_cpu), self._facts)
         searcher = SweepSearcher(
             self.plan, self.ledger, self.snapshot, packing, capacity,
-            self._remaining(), self._collect, expected_s,
+            self._remaining(), self._files, expected_s,
         )  # fmt: skip
         self.drain.searcher = searcher
         if self.drain.number is not None:
@@ -131,6 +135,10 @@ class Drive:
         )
 
     @cached_property
+    def _files(self) -> TrialFiles:
+        return TrialFiles(self.settings.checkpoint_root, self.plan.spec, self.lease.attempt)
+
+    @cached_property
     def _facts(self) -> Mapping[str, Mapping[str, Any]]:
         return {pair.id: pair.facts for pair in self.snapshot.pairs}
 
@@ -141,9 +149,3 @@ class Drive:
             return lambda: math.inf
         started, spent_before = time.monotonic(), self.ledger.active_s()
         return lambda: total - spent_before - (time.monotonic() - started)
-
-    def _collect(self, key: TrialKey) -> tuple[str, str] | None:
-        from raybench.trial.checkpoint import collect
-
-        folder = checkpoint_folder(self.plan.spec.name, key)
-        return collect(self.settings.checkpoint_root, folder)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -38,6 +39,8 @@ class Owner:
     pid_namespace: str
     pid: int
     started: str
+    since: float = 0.0
+    """Unix seconds when it took the lease: for people, nothing is decided by it."""
 
     @classmethod
     def this_process(cls) -> Owner:
@@ -47,6 +50,7 @@ class Owner:
             pid_namespace=_link("/proc/self/ns/pid"),
             pid=os.getpid(),
             started=_start_time(os.getpid()),
+            since=time.time(),
         )
 
     def is_dead_here(self) -> bool:
@@ -201,6 +205,7 @@ def read_holder(engine: Engine, sweep: str) -> dict[str, object] | None:
     return {
         "host": owner.host,
         "pid": owner.pid,
+        "since": owner.since,
         "attempt": row.attempt,
         "alive": not owner.is_dead_here(),
     }
@@ -215,9 +220,17 @@ def _alive_here(owner: Owner) -> bool:
 
 def _refusal(sweep: str, owner: Owner) -> str:
     return (
-        f"sweep '{sweep}' is being run by process {owner.pid} on {owner.host}; wait for it, "
-        f"stop it (kill -INT {owner.pid}: it drains), or use another --home"
+        f"sweep '{sweep}' is being run by process {owner.pid} on {owner.host}{_age(owner)}; wait "
+        f"for it, stop it (kill -INT {owner.pid}: it drains), or use another --home"
     )
+
+
+def _age(owner: Owner) -> str:
+    """Hours, minutes and seconds; nothing where the clocks do not agree."""
+    seconds = time.time() - owner.since
+    if not owner.since or seconds < 0:
+        return ""
+    return f" (for {timedelta(seconds=int(seconds))})"
 
 
 def _read_row(engine: Engine, sweep: str) -> sa.Row[tuple[object, ...]] | None:

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,9 +68,13 @@ class Ledger:
         # The fence runs inside every transaction that Optuna commits: flushed first, so that the
         # database's write lock is held while the lease is compared.
         sa.event.listen(backend.scoped_session, "before_commit", self._fence)
-        self._storage = optuna.storages.get_storage(backend)
+        self._backend, self._storage = backend, optuna.storages.get_storage(backend)
         self._studies: dict[tuple[str, Phase], optuna.Study] = {}
         self._trial_ids: dict[TrialKey, int] = {}
+
+    def close(self) -> None:
+        """Let go of the database; SQLite then puts its side file (WAL) into the ledger's own."""
+        self._backend.engine.dispose()
 
     def _fence(self, session: sa.orm.Session) -> None:
         session.flush()
@@ -206,10 +210,13 @@ class Ledger:
         """A drained trial: it comes back with its number and parameters."""
         self._storage.set_trial_state_values(self._trial_id(key), TrialState.WAITING)
 
-    def finish(self, key: TrialKey, end: EndRecord, epochs: list[EpochRecord]) -> None:
-        """Write ``end``, then intermediate values (TPE ranks PRUNED trials by them), then tell."""
+    def write_end(self, key: TrialKey, end: EndRecord) -> None:
+        """A trial's last word; what it no longer needs may go from now on."""
+        self._storage.set_trial_user_attr(self._trial_id(key), "end", to_dict(end))
+
+    def tell(self, key: TrialKey, end: EndRecord, epochs: Iterable[EpochRecord]) -> None:
+        """Close a trial after ``write_end``; TPE ranks PRUNED ones by their intermediate values."""
         trial_id, metric = self._trial_id(key), self._spec.search.metric
-        self._storage.set_trial_user_attr(trial_id, "end", to_dict(end))
         state = _STATES[end.state]
         if state == TrialState.PRUNED:
             for record in epochs:
@@ -224,11 +231,32 @@ class Ledger:
         values = [value] if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(trial_id, state, values)
 
+    def take_back(self, key: TrialKey, failures: list[str]) -> None:
+        """Make a failed trial WAITING again; Optuna itself never opens one that was told.
+
+        Only before anything has read the trial: Optuna keeps what has ended in memory.
+        """
+        trial_id = self._trial_id(key)
+        with self._transaction() as connection:
+            trials, attributes = (
+                sa.Table(name, sa.MetaData(), autoload_with=connection)
+                for name in ("trials", "trial_user_attributes")
+            )
+            waiting = {"state": TrialState.WAITING.name, "datetime_complete": None}
+            connection.execute(
+                trials.update().where(trials.c.trial_id == trial_id).values(**waiting)
+            )
+            of_trial = attributes.c.trial_id == trial_id
+            connection.execute(attributes.delete().where(of_trial & (attributes.c.key == "end")))
+        self.write_failures(key, failures)
+
     def skip_trial(self, pair: Pair, number: int, end: EndRecord) -> Params:
         """Record a search trial that will not run (pair_failed): created and told at once."""
         params = dict(pair.ladder[number]) if number < len(pair.ladder) else pair.default_params
         self._create(pair.id, "search", number, params, distributions_of(self._spec.space), {})
-        self.finish((pair.id, "search", number), end, [])
+        key: TrialKey = (pair.id, "search", number)
+        self.write_end(key, end)
+        self.tell(key, end, [])
         return params
 
     def _study(self, pair_id: str, phase: Phase) -> optuna.Study:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from raybench.sweep.ray_session import PRELOADING  # sets what Ray reads when it is imported
@@ -54,8 +55,31 @@ class _ActorClasses(class_cache._ActorClassCache):  # type: ignore[misc]
 
 tune_controller._ActorClassCache = _ActorClasses
 DRAIN_PATIENCE_S = 15.0
+_NODE_LOST = "its node has died"
 _MEMORY_MONITOR = ("low on memory", "OUT_OF_MEMORY")
 """What Ray says of a worker that it killed before the machine ran out of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """Why a trial's actor is gone, as far as Ray knows."""
+
+    reason: str = "its worker process or node died"
+    failure: FailureClass = "infrastructure"
+    node_lost: bool = False
+
+    @classmethod
+    def of(cls, error: Exception) -> _Death:
+        words = str(error)
+        lines = words.strip().splitlines()
+        if not lines:
+            return cls()
+        killed = any(sign in words for sign in _MEMORY_MONITOR)
+        return cls(
+            reason=f"{type(error).__name__}: {lines[-1].strip()}",
+            failure="oom" if killed else "infrastructure",
+            node_lost=_NODE_LOST in words,
+        )
 
 
 class _NotPickled:
@@ -77,7 +101,7 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
         super().__init__(metric=None, mode=None)
         self._searcher, self._configure = searcher, configure
         self.keys: dict[str, TrialKey] = {}
-        self.deaths: dict[str, tuple[str, FailureClass]] = {}
+        self.deaths: dict[str, _Death] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         assignment = self._searcher.ask()
@@ -94,12 +118,11 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
     ) -> None:
         """The last result of a trial that ended by itself comes here, and only here."""
         key = self.keys.pop(trial_id, None)
-        unknown: tuple[str, FailureClass] = ("its worker process or node died", "infrastructure")
-        reason, failure = self.deaths.pop(trial_id, unknown)
+        death = self.deaths.pop(trial_id, _Death())
         if key is None:
             return
         if error or result is None:
-            self._searcher.lost(key, reason, failure)
+            self._searcher.lost(key, death.reason, death.failure, death.node_lost)
         else:
             self._searcher.receive(key, [from_dict(r) for r in result["record"]])
 
@@ -128,15 +151,7 @@ class PairScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Called just before the searcher hears of the death, which brings no reason of its own."""
-        error = trial.get_pickled_error()
-        lines = str(error).strip().splitlines()
-        if lines:
-            killed = any(sign in str(error) for sign in _MEMORY_MONITOR)
-            reason = f"{type(error).__name__}: {lines[-1]}"
-            self._ray_searcher.deaths[trial.trial_id] = (
-                reason,
-                "oom" if killed else "infrastructure",
-            )
+        self._ray_searcher.deaths[trial.trial_id] = _Death.of(trial.get_pickled_error())
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         key = self._ray_searcher.keys.get(trial.trial_id)
@@ -194,12 +209,14 @@ def run_on_ray(
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, RaybenchError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return error
+    """What Tune has wrapped: ours where there is one, else the first."""
+    cause: BaseException = error
+    while not isinstance(cause, RaybenchError):
+        inner = cause.__cause__ or cause.__context__
+        if inner is None:
+            break
+        cause = inner
+    return cause
 
 
 def _tuner(

@@ -15,22 +15,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 from raybench.plan import Plan
 from raybench.records import EndRecord, FailureClass, Record, SweepSnapshot, TrialRow
+from raybench.sweep.adoption import former_trials, take_up
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity, Finished
-from raybench.sweep.board import PairBoard, PairProgress, failure_text
+from raybench.sweep.board import PairBoard, PairProgress
 from raybench.sweep.ends import failed_end, pruned_end, skipped_end
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.packing import Fit, Packing
 from raybench.sweep.progress import TERMINAL, FinalRun
+from raybench.sweep.retries import DISK_FAILURES_END, failure_text, may_go_elsewhere
 from raybench.sweep.slots import Slots
+from raybench.sweep.trial_files import TrialFiles
+from raybench.sweep.wall_clock import WallClock
+from raybench.trial.files import disk_is_full
 
 logger = logging.getLogger(__name__)
 
-INFRASTRUCTURE_RETRIES = 3
-RESERVE_MARGIN = 1.2
 PAIR_FAILED = "not run: the pair's user code failed three times"
-
-Collect = Callable[[TrialKey], tuple[str, str] | None]
-"""Keeps only the best weights of a trial that the driver ends; returns path and SHA-256."""
 
 
 class SweepSearcher:
@@ -41,7 +41,7 @@ class SweepSearcher:
         packing: resources of one trial of a pair.
         capacity: what the cluster offers now.
         remaining_s: what is left of ``budget.wall_clock``; infinite without one.
-        collect: called for trials that are stopped early, after their actor has stopped.
+        files: what trials leave on disk.
         expected_s: pair id -> wall seconds that one trial is expected to take, where known.
     """
 
@@ -53,22 +53,25 @@ class SweepSearcher:
         packing: Packing,
         capacity: Callable[[], Capacity],
         remaining_s: Callable[[], float],
-        collect: Collect,
+        files: TrialFiles,
         expected_s: Mapping[str, float] | None = None,
     ) -> None:
         self._plan, self._ledger = plan, ledger
-        self._remaining_s, self._collect = remaining_s, collect
+        self._files = files
         self._lock = threading.RLock()
-        rows = {pair.id: pair.trials for pair in snapshot.pairs}
+        rows = {pair.id: [take_up(row, ledger) for row in pair.trials] for pair in snapshot.pairs}
         self.boards = {
             pair.id: PairBoard(pair, plan.spec, rows.get(pair.id, ())) for pair in plan.pairs
         }
         self._slots = Slots(
             self.boards, packing, capacity, expected_s or {}, bounded=remaining_s() < math.inf
         )
-        self._draining = self.deadline = self._finals_only = False
+        self._clock = WallClock(remaining_s, self.boards.values())
+        self._draining = self.deadline = False
+        self._disk_failures = 0
         self._adopt_orphans()
-        self._release_former_pairs(snapshot)
+        for key in former_trials(snapshot, self.boards):
+            ledger.set_waiting(key)
 
     # -- ask ---------------------------------------------------------------------------------
 
@@ -84,7 +87,7 @@ class SweepSearcher:
                     return assignment
             if self._has_open_work():
                 return None
-            if self._finals_only and not self.deadline:
+            if self._clock.finals_only and not self.deadline:
                 self.deadline = True
                 self._ledger.set_deadline()
             return FINISHED
@@ -99,7 +102,7 @@ class SweepSearcher:
 
     def _is_closed(self, board: PairBoard) -> bool:
         """Whether the wall clock has ended the pair's search; not before it has a result."""
-        return self._finals_only and board.has_winner
+        return self._clock.finals_only and board.has_winner
 
     def _adopt_orphans(self) -> None:
         """Close trials that ended untold; queue the others that an earlier attempt left open."""
@@ -114,13 +117,6 @@ class SweepSearcher:
                     self._rest(board, key)
                     board.returning.append(key)
             self._end_failed_pair(board)
-
-    def _release_former_pairs(self, snapshot: SweepSnapshot) -> None:
-        """Trials of pairs that left the file: nobody runs them, so none may stay RUNNING."""
-        for pair in snapshot.pairs:
-            for row in pair.trials if pair.id not in self.boards else ():
-                if row.state == "running":
-                    self._ledger.set_waiting((row.pair_id, row.phase, row.number))
 
     def _rest(self, board: PairBoard, key: TrialKey) -> None:
         """A trial that nobody runs now is WAITING, whatever happens before its turn."""
@@ -147,7 +143,7 @@ class SweepSearcher:
 
     def _next_final(self) -> Assignment | None:
         for board in self._slots.longest_first():
-            if not (board.search_is_over or self._finals_only):
+            if not (board.search_is_over or self._clock.finals_only):
                 continue
             for run in board.finals_owed()[:1]:
                 if (fit := self._slots.room(board)) is not None:
@@ -177,7 +173,8 @@ class SweepSearcher:
 
     def _may_begin(self, board: PairBoard) -> bool:
         """Once the rest is kept for finals: one trial at a time, of pairs that have no result."""
-        return not self._finals_only or not (board.has_winner or board.active or board.returning)
+        has_some = board.has_winner or board.active or board.returning
+        return not (self._clock.finals_only and has_some)
 
     def _assignment(self, board: PairBoard, key: TrialKey, fit: Fit) -> Assignment:
         row = board.row(key)
@@ -191,6 +188,7 @@ class SweepSearcher:
             params=dict(row.params),
             fit=fit,
             known_epochs=len(row.epochs),
+            retry=len(row.failures),
             seed=row.seed,
             fold=row.fold,
             source_epochs=source_epochs,
@@ -212,14 +210,20 @@ class SweepSearcher:
                     self._ledger.write_epoch(key, record)
             return self._goes_on(board, key)
 
-    def lost(self, key: TrialKey, reason: str, failure: FailureClass = "infrastructure") -> None:
+    def lost(
+        self,
+        key: TrialKey,
+        reason: str,
+        failure: FailureClass = "infrastructure",
+        node_lost: bool = False,
+    ) -> None:
         """The actor died under the trial: retried elsewhere, or with more memory."""
         with self._lock:
             board = self.boards[key[0]]
             if key in board.active:
                 if board.active[key].shape.gpus:
                     failure = "infrastructure"  # the machine's memory, of which it asked for none
-                self._on_failure(board, key, failed_end(failure, reason))
+                self._on_failure(board, key, failed_end(failure, reason), node_lost)
 
     def _goes_on(self, board: PairBoard, key: TrialKey) -> bool:
         self._watch_clock()
@@ -245,25 +249,29 @@ class SweepSearcher:
         else:
             self._finish(board, key, end)
 
-    def _on_failure(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
+    def _on_failure(
+        self, board: PairBoard, key: TrialKey, end: EndRecord, node_lost: bool = False
+    ) -> None:
         """Retry where the class allows it, else FAIL; three user failures end the pair."""
         if end.failure == "infrastructure" and self._draining:
             self._set_waiting(board, key)  # whoever ends us ends our workers too
             return
-        used = board.active[key]
-        if self._may_retry(board, key, end.failure):
-            failures = board.add_failure(key, failure_text(end, used))
+        row, used = board.row(key), board.active[key]
+        if self._may_retry(row, used, end.failure, node_lost):
+            failures = board.add_failure(key, failure_text(row, end, used, node_lost))
             self._ledger.write_failures(key, failures)
+            logger.warning("%s: %s; it is tried again", row.key, failures[-1])
             self._set_waiting(board, key)
             return
         self._finish(board, key, end)
         self._end_failed_pair(board)
 
-    def _may_retry(self, board: PairBoard, key: TrialKey, failure: FailureClass | None) -> bool:
+    def _may_retry(
+        self, row: TrialRow, used: Fit, failure: FailureClass | None, node_lost: bool
+    ) -> bool:
         if failure == "infrastructure":
-            earlier = [f for f in board.row(key).failures if f.startswith("infrastructure")]
-            return len(earlier) < INFRASTRUCTURE_RETRIES
-        return failure == "oom" and self._slots.grow(board.active[key])
+            return may_go_elsewhere(row, node_lost)
+        return failure == "oom" and self._slots.grow(used)
 
     def _end_failed_pair(self, board: PairBoard) -> None:
         if not board.has_failed:
@@ -274,9 +282,24 @@ class SweepSearcher:
             board.add(TrialRow(board.pair.id, "search", number, "failed", params, (), end))
 
     def _finish(self, board: PairBoard, key: TrialKey, end: EndRecord) -> None:
-        self._ledger.finish(key, end, list(board.row(key).epochs))
+        self._ledger.write_end(key, end)
+        self._files.tidy(key, end)
+        self._ledger.tell(key, end, board.row(key).epochs)
         board.set_state(key, end.state, end)  # type: ignore[arg-type]
         self._free(board, key)
+        self._watch_disk(end)
+
+    def _watch_disk(self, end: EndRecord) -> None:
+        """Where nothing can be written, asking on would only make one trial fail after another."""
+        self._disk_failures = self._disk_failures + 1 if end.failure == "disk" else 0
+        if self._disk_failures == DISK_FAILURES_END and not self._draining:
+            self._draining = True
+            logger.warning(
+                "the disk is full, say %d trials in a row (%s): no more are started; make space, "
+                "then the same command goes on",
+                DISK_FAILURES_END,
+                end.reason,
+            )
 
     def _set_waiting(self, board: PairBoard, key: TrialKey) -> None:
         self._ledger.set_waiting(key)
@@ -297,7 +320,13 @@ class SweepSearcher:
     def _pruned(self, board: PairBoard, key: TrialKey, reason: str) -> EndRecord:
         """The end of a trial that the driver stops, its weights collected."""
         metric = self._plan.spec.search.metric
-        return pruned_end(board.row(key), metric, reason, self._collect(key))
+        row = board.row(key)
+        try:
+            weights = self._files.best_weights(key, len(row.failures))
+        except OSError as error:
+            failure: FailureClass = "disk" if disk_is_full(error) else "infrastructure"
+            return failed_end(failure, f"its best weights cannot be written: {error}")
+        return pruned_end(row, metric, reason, weights)
 
     # -- time --------------------------------------------------------------------------------
 
@@ -324,25 +353,12 @@ class SweepSearcher:
             self._watch_clock()
 
     def _watch_clock(self) -> None:
-        remaining = self._remaining_s()
-        if remaining == math.inf or self._draining:
+        if self._draining:
             return
-        if remaining <= 0:
+        self._clock.look()
+        if self._clock.is_over:
             self.deadline = self._draining = True
             self._ledger.set_deadline()
-        elif not self._finals_only and remaining <= self._reserve_s():
-            self._finals_only = True
-            logger.warning("wall clock: the rest is kept for the final trials")
-
-    def _reserve_s(self) -> float:
-        """Seconds that the finals still owed will take, from the trials seen so far."""
-        known = [s for b in self.boards.values() if (s := b.trial_seconds()) is not None]
-        if not known:
-            return 0.0
-        mean = sum(known) / len(known)
-        work = sum(b.finals_open() * (b.trial_seconds() or mean) for b in self.boards.values())
-        slots = max(1, sum(len(b.active) for b in self.boards.values()))
-        return RESERVE_MARGIN * work / slots
 
     # -- look --------------------------------------------------------------------------------
 

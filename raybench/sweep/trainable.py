@@ -6,14 +6,17 @@ only fails when it must not be used again.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
 from raybench.records import EndRecord, Record, to_dict
+from raybench.settings import private_umask
 from raybench.trial.config import TrialConfig
 from raybench.trial.loop import run_trial
 
@@ -74,6 +77,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         trial_config = TrialConfig.from_dict(config["trial"])
+        os.umask(private_umask(Path(trial_config.checkpoint_root)))  # Ray's own may be anything
         self._records = run_trial(trial_config, should_stop=self._should_stop)
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: ``<trial>/a<attempt>/e<epoch>-b<batch>/``, sound as a whole or passed over.
+"""Checkpoints: ``<trial>/<life>/e<epoch>-b<batch>/``, sound as a whole or passed over.
 
     model.safetensors       weights as trained
     ema.safetensors         their moving average, where the recipe has one
@@ -9,8 +9,10 @@
 
 ``e3-b7`` means: three epochs finished, seven batches trained of the fourth. A folder is filled
 aside and renamed, so what has its name was complete once; loading checks the hashes all the same,
-since disks and people damage files. torch is imported only where tensors are made, for the driver
-collects without it.
+since disks and people damage files. A life, ``a2`` or ``a2r1``, is the driver's attempt and the
+retry within it: whoever runs a trial writes into its own life's folder only, so that a process that
+everybody takes for dead changes nothing of its successor's. torch is imported only where tensors
+are made, for the driver collects without it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +33,15 @@ from raybench.trial import files
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 BEST_NAME = "best.safetensors"
 _PLACE = re.compile(r"^e(\d+)-b(\d+)$")
-_ATTEMPT = re.compile(r"^a(\d+)$")
+_LIFE = re.compile(r"^a(\d+)(?:r(\d+))?$")
 _log = logging.getLogger(__name__)
+
+
+Life = tuple[int, int]
+"""The driver's attempt, and how often the trial has failed and been started again."""
 
 
 class DamagedCheckpointError(Exception):
@@ -43,11 +50,11 @@ class DamagedCheckpointError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A checkpoint's folder; the order is that of training, then of attempts."""
+    """A checkpoint's folder; the order is that of training, then of lives."""
 
     epoch: int
     batch: int
-    attempt: int
+    life: Life
     path: Path
 
 
@@ -82,15 +89,26 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """One attempt's checkpoints of one trial, and read access to those of earlier attempts."""
+    """One life's checkpoints of one trial, and read access to those of earlier lives.
 
-    def __init__(self, trial_folder: Path, attempt: int) -> None:
+    ``identity``: of the configuration. A ledger that was put back from a copy may give a trial's
+    number to another one.
+    """
+
+    def __init__(
+        self, trial_folder: Path, attempt: int, retry: int = 0, identity: str = ""
+    ) -> None:
         self.trial_folder = trial_folder
-        self.attempt = attempt
-        self.own = trial_folder / f"a{attempt}"
+        self.life: Life = (attempt, retry)
+        self.identity = identity
+        self.own = trial_folder / life_name(self.life)
 
     def save(
-        self, epoch: int, batch: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Any
+        self,
+        epoch: int,
+        batch: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
     ) -> None:
         """Writes one checkpoint; one that is already there stays (same place, same content)."""
         target = self.own / f"e{epoch}-b{batch}"
@@ -98,38 +116,60 @@ class CheckpointFolder:
             return
         aside = self.own / f"{files.ASIDE}{target.name}"
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        try:
+            self._fill(aside, tensors, state)
+            aside.rename(target)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)  # on a full disk, the ledger needs its space
+            raise
+        files.sync_folder(self.own)
+
+    def _fill(
+        self,
+        aside: Path,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+    ) -> None:
+        files.make_folder(self.own)
+        aside.mkdir()
         manifest = {
             f"{name}.safetensors": files.write_synced(
                 aside / f"{name}.safetensors", files.safetensors_chunks(group)
             )
             for name, group in tensors.items()
         }
-        manifest["state.json"] = files.write_synced(aside / "state.json", [files.json_bytes(state)])
+        content = files.json_bytes({**state, "identity": self.identity})
+        manifest["state.json"] = files.write_synced(aside / "state.json", [content])
         listing = files.json_bytes({"format": FORMAT, "files": manifest})
         files.write_synced(aside / "manifest.json", [listing])
         files.sync_folder(aside)
-        aside.rename(target)
-        files.sync_folder(self.own)
 
     def newest_sound(self) -> Checkpoint | None:
-        """The furthest checkpoint of this and earlier attempts that can be continued from.
+        """The furthest checkpoint of this and earlier lives that can be continued from.
 
         A damaged one is passed over with a warning.
         """
-        for place in _places(self.trial_folder, self.attempt):
+        for place in _places(self.lives()):
             try:
-                return load(place)
+                checkpoint = load(place)
+                if checkpoint.state["identity"] == self.identity:
+                    return checkpoint
+                raise DamagedCheckpointError("it is that of another configuration")
             except DamagedCheckpointError as error:
                 _log.warning("passing over checkpoint %s: %s", place.path, error)
-                if place.attempt == self.attempt:
+                if place.life == self.life:
                     _remove(place.path)  # training will come by this place again
         return None
 
     def prune(self) -> None:
-        """Keeps the last two of this attempt."""
-        for place in _places(self.own.parent, self.attempt, only=self.attempt)[2:]:
+        """Keeps the last two of this life."""
+        own = {life: path for life, path in self.lives().items() if life == self.life}
+        for place in _places(own)[2:]:
             _remove(place.path)
+
+    def lives(self) -> dict[Life, Path]:
+        """Folders of this and earlier lives, the latest first; those of later ones are not ours."""
+        return _lives(self.trial_folder, self.life)
 
 
 def load(place: Place) -> Checkpoint:
@@ -139,81 +179,103 @@ def load(place: Place) -> Checkpoint:
         DamagedCheckpointError: a file is missing, cut or changed; says which.
     """
     try:
-        manifest = json.loads((place.path / "manifest.json").read_bytes())
-        listed = dict(manifest["files"])
-        contents = {name: (place.path / name).read_bytes() for name in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _load(place)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedCheckpointError(f"{type(error).__name__}: {error}") from error
+
+
+def _load(place: Place) -> Checkpoint:
+    manifest = json.loads((place.path / "manifest.json").read_bytes())
     if manifest.get("format") != FORMAT:
         raise DamagedCheckpointError(f"written in format {manifest.get('format')}, not {FORMAT}")
-    for name, facts in listed.items():
-        found = {
-            "size": len(contents[name]),
-            "sha256": hashlib.sha256(contents[name]).hexdigest(),
-        }
-        if found != facts:
+    contents = {}
+    for name, facts in manifest["files"].items():
+        if Path(name).name != name:
+            raise DamagedCheckpointError(f"its manifest names '{name}', which is not in its folder")
+        contents[name] = (place.path / name).read_bytes()
+        sha256 = hashlib.sha256(contents[name]).hexdigest()
+        if {"size": len(contents[name]), "sha256": sha256} != facts:
             raise DamagedCheckpointError(f"{name} is not the file that was written")
-    return Checkpoint(place, json.loads(contents.pop("state.json")), contents)
+    state = json.loads(contents.pop("state.json"))
+    if not {"identity", "progress"} <= state.keys():
+        raise DamagedCheckpointError("its state lacks what every state has")
+    return Checkpoint(place, state, contents)
 
 
-def collect(checkpoint_root: Path, checkpoint_dir: str) -> tuple[str, str] | None:
-    """Keeps only the best weights of a trial that is over; safe to repeat after a kill.
+def life_name(life: Life) -> str:
+    attempt, retry = life
+    return f"a{attempt}r{retry}" if retry else f"a{attempt}"
+
+
+def collect(checkpoint_root: Path, checkpoint_dir: str, life: Life) -> tuple[str, str] | None:
+    """The best weights so far, as a file: the trial's own, or one made in the folder of ``life``.
 
     Returns:
         Path of the weights relative to ``checkpoint_root`` and their SHA-256; None where no epoch
         was finished.
     """
-    folder = checkpoint_root / checkpoint_dir
-    best = folder / BEST_NAME
-    digest = files.sha256_of(best) if best.exists() else _extract_best(folder)
-    remove_attempts(folder)
-    return None if digest is None else (f"{checkpoint_dir}/{BEST_NAME}", digest)
+    # Life by life: what stands further may be another configuration's, and has been passed over.
+    for one, folder in _lives(checkpoint_root / checkpoint_dir, life).items():
+        if (folder / BEST_NAME).exists():
+            path = f"{checkpoint_dir}/{folder.name}/{BEST_NAME}"
+            return path, files.sha256_of(folder / BEST_NAME)
+        content = _best_content({one: folder})
+        if content is not None:
+            path = f"{checkpoint_dir}/{life_name(life)}/{BEST_NAME}"
+            return path, files.replace_file(checkpoint_root / path, [content])
+    return None
 
 
-def remove_attempts(folder: Path) -> None:
-    """Removes all checkpoints of a trial, optimizer states with them."""
-    for attempt in _attempt_folders(folder).values():
-        shutil.rmtree(attempt)
-
-
-def _extract_best(folder: Path) -> str | None:
-    """Writes the best weights beside the attempts' folders; their digest, None without an epoch."""
-    for place in _places(folder):
+def _best_content(lives: Mapping[Life, Path]) -> bytes | None:
+    """The best weights in the furthest sound checkpoint, as a file."""
+    for place in _places(lives):
         try:
             checkpoint = load(place)
         except DamagedCheckpointError as error:
             _log.warning("passing over checkpoint %s: %s", place.path, error)
             continue
         if checkpoint.state["progress"]["best_epoch"] is not None:
-            return files.replace_file(folder / BEST_NAME, [checkpoint.best_content])
+            return checkpoint.best_content
     return None
 
 
-def _attempt_folders(folder: Path) -> dict[int, Path]:
+def tidy(folder: Path, attempt: int, keep: Collection[Path] = ()) -> None:
+    """Removes what a trial that is over no longer needs; safe to repeat after a kill.
+
+    Args:
+        folder: the trial's.
+        attempt: the driver's; what a later one has written stays.
+        keep: files that the trial's end names.
+    """
+    for life in _lives(folder, (attempt, sys.maxsize)).values():
+        for path in life.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path not in keep:
+                path.unlink()
+        if not any(life.iterdir()):
+            life.rmdir()
+
+
+def _lives(folder: Path, up_to: Life) -> dict[Life, Path]:
     if not folder.is_dir():
         return {}
-    matches = ((_ATTEMPT.match(path.name), path) for path in folder.iterdir())
-    return {int(match[1]): path for match, path in matches if match}
+    matches = ((_LIFE.match(path.name), path) for path in folder.iterdir())
+    lives = {(int(match[1]), int(match[2] or 0)): path for match, path in matches if match}
+    return {life: lives[life] for life in sorted(lives, reverse=True) if life <= up_to}
 
 
-def _places(folder: Path, up_to: int | None = None, only: int | None = None) -> list[Place]:
-    """All checkpoints of a trial, furthest first; of attempts up to ``up_to``, or of one only."""
+def _places(lives: Mapping[Life, Path]) -> list[Place]:
+    """All checkpoints in these folders, furthest first."""
     return sorted(
         (
-            _place(path, attempt)
-            for attempt, parent in _attempt_folders(folder).items()
-            if (up_to is None or attempt <= up_to) and (only is None or attempt == only)
-            for path in parent.iterdir()
-            if _PLACE.match(path.name)
+            Place(int(match[1]), int(match[2]), life, path)
+            for life, folder in lives.items()
+            for path in folder.iterdir()
+            if (match := _PLACE.match(path.name))
         ),
         reverse=True,
     )
-
-
-def _place(path: Path, attempt: int) -> Place:
-    match = _PLACE.match(path.name)
-    assert match is not None
-    return Place(int(match[1]), int(match[2]), attempt, path)
 
 
 def _remove(path: Path) -> None:

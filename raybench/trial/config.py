@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raybench.records import Phase
+from raybench.trial.checkpoint import life_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,8 @@ class TrialConfig:
 
     Attributes:
         key: ``<pair>/<phase>/<number>``.
-        attempt: the driver's attempt; checkpoints go to ``checkpoint_dir/a<attempt>``.
+        attempt: the driver's attempt. retry: how often the trial has failed before. Together they
+            name the folder that this process writes to, below ``checkpoint_dir``.
         backbone: ``BackboneSpec`` as a dict.
         dataset: ``DatasetSpec`` as a dict, its path absolute.
         subset: ``full``, ``10%``, ``5-shot``.
@@ -24,6 +29,7 @@ class TrialConfig:
         metric: the ``val/`` metric that picks the best epoch.
         training_seed: names initialisation, order and augmentation.
         split_seed: names split and subset.
+        keep_weights: leave the best weights behind as a file.
         read_test: evaluate the test split once, at the end (final phase only).
         oracle: evaluate it after every epoch as well.
         refit_epochs: train on train + validation for that many epochs, no validation; None: don't.
@@ -56,6 +62,8 @@ class TrialConfig:
     cache_dir: str
     checkpoint_root: str
     checkpoint_dir: str
+    retry: int = 0
+    keep_weights: bool = True
     read_test: bool = False
     oracle: bool = False
     refit_epochs: int | None = None
@@ -70,6 +78,29 @@ class TrialConfig:
     data_digest: str = ""
     weights_sha256: str = ""
     weights_dir: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Digest of what this trial is: of all that its pair's id does not say."""
+        words = (
+            self.key,
+            dict(self.recipe),
+            self.metric,
+            self.training_seed,
+            self.fold,
+            self.refit_epochs,
+        )
+        text = json.dumps(words, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def own_dir(self) -> str:
+        """Where this process writes, relative to ``checkpoint_root``."""
+        return f"{self.checkpoint_dir}/{life_name((self.attempt, self.retry))}"
+
+    @property
+    def own_folder(self) -> Path:
+        return Path(self.checkpoint_root) / self.own_dir
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -9,8 +9,9 @@ import torch
 
 from raybench.errors import DataError, RaybenchError, SetupError
 from raybench.records import EndRecord, FailureClass
+from raybench.redaction import redact
+from raybench.trial.files import disk_is_full
 
-_DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 # What torch raises as a plain RuntimeError: the CPU's allocator, MPS, and CUDA's libraries.
 _OUT_OF_MEMORY = (
     "not enough memory",
@@ -51,7 +52,7 @@ def classify(error: Exception) -> FailureClass:
         return "data"
     if _is_out_of_memory(error):
         return "oom"
-    if isinstance(error, OSError) and error.errno in _DISK:
+    if isinstance(error, OSError) and disk_is_full(error):
         return "disk"
     if isinstance(error, torch.AcceleratorError | SetupError):
         return "infrastructure"
@@ -59,8 +60,11 @@ def classify(error: Exception) -> FailureClass:
 
 
 def one_line(error: Exception) -> str:
-    """``Type: message`` on one line, cut at 500 characters; our own errors speak for themselves."""
-    message = " ".join(str(error).split())
+    """``Type: message`` on one line, cut at 500 characters; our own errors speak for themselves.
+
+    Ledger, MLflow and reports keep it, so it holds no secret.
+    """
+    message = " ".join(redact(str(error)).split())
     if isinstance(error, DivergedError | ModelError | RaybenchError):
         return message[:500]
     return f"{type(error).__name__}: {message}"[:500]

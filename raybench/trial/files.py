@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ASIDE = ".tmp-"
+_DISK_IS_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _CHUNK_BYTES = 1 << 20
 _SAFETENSORS_NAMES = {
     "torch.float64": "F64",
@@ -27,6 +29,11 @@ _SAFETENSORS_NAMES = {
     "torch.uint8": "U8",
     "torch.bool": "BOOL",
 }
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Also by a quota, or a limit on a file's size."""
+    return error.errno in _DISK_IS_FULL
 
 
 def write_synced(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:
@@ -44,12 +51,24 @@ def write_synced(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, 
 
 def replace_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
     """Writes ``path`` as a whole or not at all; returns its SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     aside = path.with_name(f"{ASIDE}{path.name}")
-    written = write_synced(aside, chunks)
-    aside.rename(path)
+    try:
+        written = write_synced(aside, chunks)
+        aside.rename(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)  # on a full disk, the ledger needs its space
+        raise
     sync_folder(path.parent)
     return str(written["sha256"])
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that survives a power cut, and those that it stands in."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import torch
 
@@ -18,7 +17,7 @@ from raybench.seeding import derive_seed
 from raybench.trial import files
 from raybench.trial.augment import augment
 from raybench.trial.batches import epoch_batches
-from raybench.trial.checkpoint import BEST_NAME, remove_attempts
+from raybench.trial.checkpoint import BEST_NAME
 from raybench.trial.config import TrialConfig
 from raybench.trial.device import free_memory, peak_memory, reset_peak_memory
 from raybench.trial.evaluate import ShouldStop, evaluate, evaluate_oracle
@@ -26,7 +25,6 @@ from raybench.trial.failures import DrainRequested, end_of_failure
 from raybench.trial.meter import Meter
 from raybench.trial.predict import (
     PREDICTIONS_NAME,
-    discard_results,
     read_end,
     write_end,
     write_test_predictions,
@@ -35,7 +33,7 @@ from raybench.trial.probe import run_probe
 from raybench.trial.randomness import restore_rng_states, seed_all
 from raybench.trial.recipe import set_learning_rate
 from raybench.trial.schedule import learning_rate, stage_lengths
-from raybench.trial.session import Session, open_session
+from raybench.trial.session import Session, checkpoints_of, open_session
 
 CHECKPOINT_EVERY_S = 2.0
 _log = logging.getLogger(__name__)
@@ -70,15 +68,11 @@ def run_trial(
 
 
 def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord, None, EndRecord]:
-    root = Path(config.checkpoint_root)
-    folder = root / config.checkpoint_dir
-    finished = read_end(root, folder)
+    finished = read_end(config, checkpoints_of(config).lives().values())
     if finished is not None:
         history, end = finished
         yield from (record for record in history if record.epoch > config.known_epochs)
-        remove_attempts(folder)
         return end
-    discard_results(folder)
     if config.recipe.get("method", "finetune") != "finetune":
         return (yield from run_probe(config, should_stop))
     session = open_session(config)
@@ -210,20 +204,20 @@ def _validate_epoch(session: Session, should_stop: ShouldStop) -> EpochRecord:
 
 
 def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
-    """Keeps the best weights, reads the test split once if asked, clears the checkpoints away."""
+    """Keeps the best weights and reads the test split once, if asked."""
     config, progress = session.config, session.progress
     assert progress.best_epoch is not None, "at least one epoch was trained"
-    weights = files.safetensors_chunks(session.best)
-    weights_sha256 = files.replace_file(session.trial_folder / BEST_NAME, weights)
+    weights_sha256 = predictions_sha256 = None
+    if config.keep_weights:
+        chunks = files.safetensors_chunks(session.best)
+        weights_sha256 = files.replace_file(config.own_folder / BEST_NAME, chunks)
     test: dict[str, float] = {}
-    predictions_path = f"{config.checkpoint_dir}/{PREDICTIONS_NAME}"
-    predictions_sha256 = None
     if config.read_test:
         session.learner.load_weights(session.best)
         seed_all(config.training_seed, "test")
         test, logits, labels = evaluate(session, session.task.test, "test", should_stop)
         predictions_sha256 = write_test_predictions(
-            session.trial_folder, config.key, session.task, logits, labels
+            config.own_folder, config.key, session.task, logits, labels
         )
     end = EndRecord(
         state="complete",
@@ -232,12 +226,11 @@ def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
         best=progress.best_metrics(),
         test=test,
         oracle=progress.oracle,
-        weights_path=f"{config.checkpoint_dir}/{BEST_NAME}",
+        weights_path=f"{config.own_dir}/{BEST_NAME}" if weights_sha256 else None,
         weights_sha256=weights_sha256,
-        predictions_path=predictions_path if predictions_sha256 else None,
+        predictions_path=f"{config.own_dir}/{PREDICTIONS_NAME}" if predictions_sha256 else None,
         predictions_sha256=predictions_sha256,
         facts=session.facts,
     )
-    write_end(session.trial_folder, progress.history, end)
-    remove_attempts(session.trial_folder)
+    write_end(config, progress.history, end)
     return end

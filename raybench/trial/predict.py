@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from raybench.datasets.task import Task
 from raybench.records import EndRecord, EpochRecord, from_dict, to_dict
 from raybench.trial import files
-from raybench.trial.checkpoint import BEST_NAME
+from raybench.trial.config import TrialConfig
 from raybench.trial.progress import history_from
 
 PREDICTIONS_NAME = "predictions.safetensors"
@@ -44,25 +44,35 @@ def write_test_predictions(
     return write_predictions(folder, logits, labels, ids, facts)
 
 
-def write_end(folder: Path, history: Sequence[EpochRecord], end: EndRecord) -> None:
+def write_end(config: TrialConfig, history: Sequence[EpochRecord], end: EndRecord) -> None:
     """Keeps a completed trial's records, for a driver that died before it wrote them down."""
     records = [to_dict(record) for record in history]
-    content = {"history": records, "end": to_dict(end)}
-    files.replace_file(folder / END_NAME, [files.json_bytes(content)])
+    content = {"identity": config.identity, "history": records, "end": to_dict(end)}
+    files.replace_file(config.own_folder / END_NAME, [files.json_bytes(content)])
 
 
-def read_end(root: Path, folder: Path) -> tuple[list[EpochRecord], EndRecord] | None:
-    """The records of a completed trial; None where it is not complete or its files changed."""
-    path = folder / END_NAME
+def read_end(
+    config: TrialConfig, folders: Iterable[Path]
+) -> tuple[list[EpochRecord], EndRecord] | None:
+    """The records of this trial, if it completed in one of ``folders`` with files as they were."""
+    ends = (_read_end(config, folder / END_NAME) for folder in folders)
+    return next((end for end in ends if end is not None), None)
+
+
+def _read_end(config: TrialConfig, path: Path) -> tuple[list[EpochRecord], EndRecord] | None:
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_bytes())
+        identity = content["identity"]
         history, end = history_from(content["history"]), from_dict(content["end"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         _log.warning("%s is damaged (%s): the trial is run again", path, error)
         return None
-    if not isinstance(end, EndRecord) or not _files_match(root, end):
+    if identity != config.identity:
+        _log.warning("%s is that of another configuration: the trial is run again", path)
+        return None
+    if not isinstance(end, EndRecord) or not _files_match(Path(config.checkpoint_root), end):
         _log.warning("%s names files that are gone or changed: the trial is run again", path)
         return None
     return history, end
@@ -73,13 +83,10 @@ def _files_match(root: Path, end: EndRecord) -> bool:
         (end.weights_path, end.weights_sha256),
         (end.predictions_path, end.predictions_sha256),
     )
-    return all(
-        path is None or ((root / path).exists() and files.sha256_of(root / path) == digest)
-        for path, digest in named
-    )
+    return all(path is None or _is_sound(root, path, digest) for path, digest in named)
 
 
-def discard_results(folder: Path) -> None:
-    """Removes what an unfinished or damaged end left, so that nobody takes it for this run's."""
-    for name in (BEST_NAME, PREDICTIONS_NAME, END_NAME):
-        (folder / name).unlink(missing_ok=True)
+def _is_sound(root: Path, path: str, digest: str | None) -> bool:
+    place = (root / path).resolve()
+    inside = place.is_relative_to(root.resolve()) and place.is_file()
+    return inside and files.sha256_of(place) == digest

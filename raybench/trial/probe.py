@@ -19,7 +19,6 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -73,10 +72,6 @@ class Probe:
     class_weight: Tensor | None
     device: torch.device
     precision: Precision
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.config.checkpoint_root) / self.config.checkpoint_dir
 
 
 def run_probe(
@@ -187,8 +182,10 @@ def _validate(
     )
 
 
-def _write_weights(probe: Probe, head: LinearHead | NeighborHead, key: str) -> tuple[str, str]:
-    """Writes ``best.safetensors``; its SHA-256 and kind."""
+def _write_weights(
+    probe: Probe, head: LinearHead | NeighborHead, key: str
+) -> tuple[str | None, str]:
+    """Writes ``best.safetensors`` where it is to be kept; its SHA-256 and kind."""
     if isinstance(head, NeighborHead):
         kind, tensors = "neighbors", _neighbor_tensors(probe, head)
     else:
@@ -197,8 +194,10 @@ def _write_weights(probe: Probe, head: LinearHead | NeighborHead, key: str) -> t
         if network is not None:
             kind, tensors = "network", network
     metadata = {} if kind == "network" else {"kind": kind, "features": key}
+    if not probe.config.keep_weights:
+        return None, kind
     chunks = files.safetensors_chunks(tensors, metadata)
-    return files.replace_file(probe.folder / BEST_NAME, chunks), kind
+    return files.replace_file(probe.config.own_folder / BEST_NAME, chunks), kind
 
 
 def _neighbor_tensors(probe: Probe, head: NeighborHead) -> dict[str, Tensor]:
@@ -222,7 +221,7 @@ def _finish(
     head: LinearHead | NeighborHead,
     features: Features,
     record: EpochRecord,
-    weights: tuple[str, str],
+    weights: tuple[str | None, str],
     should_stop: ShouldStop,
 ) -> EndRecord:
     """Reads the test split once if asked; ``weights`` as from ``_write_weights``."""
@@ -236,12 +235,13 @@ def _finish(
         logits = head.logits(features.values[torch.from_numpy(task.test)])
         test = _metrics(probe, logits, task.test, "test")
         labels = torch.from_numpy(task.labels[task.test])
-        predictions_sha256 = write_test_predictions(probe.folder, config.key, task, logits, labels)
+        predictions_sha256 = write_test_predictions(
+            config.own_folder, config.key, task, logits, labels
+        )
     facts = run_facts(probe.device, probe.precision, features.parameters, len(probe.train))
     facts |= {"method": probe.recipe.method, "features": features.key, "weights": kind}
     if isinstance(head, LinearHead):
         facts |= {"iterations": head.iterations, "converged": float(head.converged)}
-    predictions_path = f"{config.checkpoint_dir}/{PREDICTIONS_NAME}"
     end = EndRecord(
         state="complete",
         finished_at=time.time(),
@@ -249,11 +249,11 @@ def _finish(
         best={name: v for name, v in record.metrics.items() if name.startswith("val/")},
         test=test,
         oracle=test if config.oracle else {},
-        weights_path=f"{config.checkpoint_dir}/{BEST_NAME}",
+        weights_path=f"{config.own_dir}/{BEST_NAME}" if weights_sha256 else None,
         weights_sha256=weights_sha256,
-        predictions_path=predictions_path if predictions_sha256 else None,
+        predictions_path=f"{config.own_dir}/{PREDICTIONS_NAME}" if predictions_sha256 else None,
         predictions_sha256=predictions_sha256,
         facts=facts,
     )
-    write_end(probe.folder, [record], end)
+    write_end(config, [record], end)
     return end

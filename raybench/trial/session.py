@@ -61,10 +61,6 @@ class Session:
         return self.config.refit_epochs is not None
 
     @property
-    def trial_folder(self) -> Path:
-        return self.checkpoints.trial_folder
-
-    @property
     def _ends_best_epoch(self) -> bool:
         """Whether the weights as they are now are the best epoch's."""
         return self.progress.best_epoch == self.progress.epoch and not self.progress.batch
@@ -82,7 +78,6 @@ class Session:
         if self.best and not self._ends_best_epoch:
             groups["best"] = self.best
         state = {
-            "key": self.config.key,
             "threads": torch.get_num_threads(),
             "scaler": self.learner.scaler.state_dict(),
             "progress": self.progress.to_dict(),
@@ -115,8 +110,7 @@ def open_session(config: TrialConfig) -> Session:
         UserInputError: a device or number format that is not here.
     """
     recipe = recipe_of(config)
-    trial_folder = Path(config.checkpoint_root) / config.checkpoint_dir
-    checkpoints = CheckpointFolder(trial_folder, config.attempt)
+    checkpoints = checkpoints_of(config)
     checkpoint = checkpoints.newest_sound()
     # Sums over threads are rounded in their order, so the thread count is part of the result.
     torch.set_num_threads(checkpoint.state["threads"] if checkpoint else config.threads)
@@ -141,6 +135,11 @@ def open_session(config: TrialConfig) -> Session:
     if checkpoint is not None:
         session.restore(checkpoint)
     return session
+
+
+def checkpoints_of(config: TrialConfig) -> CheckpointFolder:
+    folder = Path(config.checkpoint_root) / config.checkpoint_dir
+    return CheckpointFolder(folder, config.attempt, config.retry, config.identity)
 
 
 def recipe_of(config: TrialConfig) -> Recipe:

@@ -20,6 +20,7 @@ from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
+from raybench.sweep.trial_files import TrialFiles
 
 
 def epoch_record(epoch: int, value: float, seconds: float = 1.0, attempt: int = 1) -> EpochRecord:
@@ -67,7 +68,8 @@ class Home:
             yield SweepSearcher(
                 plan, ledger, SweepReader(engine, self.spec.name).snapshot(),
                 self._packing(plan, Footprints(engine, lease)),
-                lambda: self.capacity, self.remaining_s, lambda key: None,
+                lambda: self.capacity, self.remaining_s,
+                TrialFiles(self.folder / "checkpoints", self.spec, lease.attempt),
             )  # fmt: skip
         finally:
             if release:

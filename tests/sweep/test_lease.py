@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,9 +48,23 @@ def test_attempts_count_up(engine: sa.Engine) -> None:
 
 def test_second_driver_is_refused_at_once(engine: sa.Engine) -> None:
     lease = acquire(engine, "s")
-    with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .*kill -INT"):
+    with pytest.raises(LeaseHeldError, match=rf"process {os.getpid()} on .*0:00:.*kill -INT"):
         acquire(engine, "s")
     assert acquire(engine, "another").attempt == 1
+    lease.release()
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"),
+    [(59, "(for 0:00:59)"), (7503, "(for 2:05:03)"), (90_000, "(for 1 day, 1:00:00)"), (-9, None)],
+)
+def test_the_refusal_says_for_how_long(engine: sa.Engine, age_s: int, words: str | None) -> None:
+    """A clock that was set back says nothing."""
+    lease = acquire(engine, "s")
+    _pretend_owner(engine, since=time.time() - age_s)
+    with pytest.raises(LeaseHeldError) as refused:
+        acquire(engine, "s")
+    assert words in str(refused.value) if words else "(for" not in str(refused.value)
     lease.release()
 
 

@@ -24,6 +24,7 @@ from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.tables import open_engine
+from raybench.sweep.trial_files import TrialFiles
 from tests.specs import pairs_spec
 
 pytestmark = pytest.mark.ray
@@ -146,7 +147,7 @@ def test_trials_run_on_the_kind_they_were_measured_on(
         assert all(kind.is_gpu and kind.count == 2 for kind in kinds)
         searcher = SweepSearcher(
             plan, ledger, reader.snapshot(), Packing(fits), cluster_capacity(False, None),
-            lambda: math.inf, lambda key: None,
+            lambda: math.inf, TrialFiles(tmp_path, spec, lease.attempt),
         )  # fmt: skip
 
         def configure(assignment: Any) -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import sqlite3
 
-from raybench.sweep.ray_runner import PairScheduler, RaySearcher
+import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+from raybench.errors import HomeError
+from raybench.sweep.ray_runner import PairScheduler, RaySearcher, _Death, _root_cause
 
 
 @pytest.mark.parametrize("ours", [PairScheduler, RaySearcher])
@@ -33,3 +38,39 @@ def test_no_trial_jumps_the_queue() -> None:
     scheduler = PairScheduler(None, None)  # type: ignore[arg-type]
     assert super(PairScheduler, scheduler).choose_trial_to_run(Controller()) is not None
     assert scheduler.choose_trial_to_run(Controller()) is None
+
+
+def _actor_died(words: str) -> ActorDiedError:
+    """As Ray makes it of what its control store says (``ActorDiedErrorContext``)."""
+    return ActorDiedError(ActorDiedErrorContext(actor_id=b"\0" * 16, error_message=words))
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "node_lost"),
+    [
+        (_actor_died("The actor died because its node has died. Node Id: 12"), None, True),
+        (_actor_died("Worker unexpectedly exits with a connection error code 2."), None, False),
+        (_actor_died("Task was killed due to the node running low on memory."), "oom", False),
+        (OutOfMemoryError("The worker was killed: OUT_OF_MEMORY"), "oom", False),
+        (RuntimeError(""), None, False),
+    ],
+)
+def test_why_an_actor_is_gone(error: Exception, failure: str | None, node_lost: bool) -> None:
+    death = _Death.of(error)
+    assert death.failure == (failure or "infrastructure")
+    assert death.node_lost == node_lost
+    assert death.reason
+
+
+def test_what_tune_wraps_is_unwrapped() -> None:
+    """Whoever reads it wants to know of the database, not of Tune."""
+    cases = [(HomeError("damaged"), HomeError), (sqlite3.OperationalError("locked"), sqlite3.Error)]
+    for first, expected in cases:
+        try:
+            try:
+                raise first
+            except Exception as error:
+                raise RuntimeError("TuneError: a long story") from error
+        except RuntimeError as wrapped:
+            assert isinstance(_root_cause(wrapped), expected)
+    assert isinstance(_root_cause(ValueError("plain")), ValueError)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,8 @@ from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Shape
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.slots import Slots
-from tests.specs import pairs_spec
+from raybench.sweep.trial_files import TrialFiles
+from tests.specs import pairs_spec, tiny_spec
 from tests.sweep.simulation import (
     Home,
     Simulation,
@@ -70,11 +73,14 @@ def test_quota_is_exact_over_failures_and_kills(
     spec = pairs_spec(pairs, trials, search=search)
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder), spec, capacity=Capacity(float(slots), 0.0))
-        for stop_after in [*kills, None]:
+        lives = [*kills, None]
+        while lives:
             with home.attempt() as searcher:
                 simulation = Simulation(searcher, rng, spec.recipe.epochs, _failing(rate))  # type: ignore[arg-type]
-                simulation.run(stop_after)
+                simulation.run(lives.pop(0))
                 assert simulation.most_at_once <= slots
+                if not lives and searcher.draining:
+                    lives.append(None)  # the disk was full: the same command goes on
         snapshot = home.snapshot()
     for pair in snapshot.pairs:
         search_trials = pair.search_trials()
@@ -181,20 +187,118 @@ def test_user_failures_end_the_pair(tmp_path: Path) -> None:
     assert (first.state, second.state) == ("failed", "done")
 
 
-def test_infrastructure_failures_are_retried_under_the_same_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("node_lost", "lives"), [(False, 4), (True, 11)])
+def test_a_trial_that_comes_no_further_fails(tmp_path: Path, node_lost: bool, lives: int) -> None:
+    """Always under the same number; the loss of a node is not held against it as soon."""
     home = Home(tmp_path, pairs_spec(1, 1), capacity=Capacity(1.0, 0.0))
     with home.attempt() as searcher:
-        keys = []
-        for _ in range(4):
-            assignment = searcher.ask()
-            assert isinstance(assignment, Assignment)
-            keys.append(assignment.key)
-            searcher.lost(assignment.key, "node died")
-        assert searcher.ask() == FINISHED
-    assert len(set(keys)) == 1
+        assignments = []
+        while isinstance(assignment := searcher.ask(), Assignment):
+            assignments.append(assignment)
+            searcher.lost(assignment.key, "gone", node_lost=node_lost)
+    assert len({a.key for a in assignments}) == 1
+    assert [a.retry for a in assignments] == list(range(lives))
     (pair,) = home.snapshot().pairs
     assert [t.state for t in pair.trials] == ["failed"]
-    assert len(pair.trials[0].failures) == 3
+    assert pair.trials[0].end is not None
+    assert pair.trials[0].end.failure == "infrastructure"
+    assert len(pair.trials[0].failures) == lives - 1
+
+
+def test_a_trial_that_comes_further_may_lose_its_process_again(tmp_path: Path) -> None:
+    """Preempted after every epoch for days: it goes on, from its checkpoint."""
+    home = Home(tmp_path, pairs_spec(1, 1, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        for epoch in range(1, 9):
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            assert assignment.known_epochs == epoch - 1
+            searcher.receive(assignment.key, [epoch_record(epoch, 0.5)])
+            searcher.lost(assignment.key, "preempted", node_lost=epoch % 2 == 0)
+        assignment = searcher.ask()
+        assert isinstance(assignment, Assignment)
+        searcher.receive(assignment.key, [complete_record(1, 0.5)])
+    (pair,) = home.snapshot().pairs
+    assert [t.state for t in pair.search_trials()] == ["complete"]
+
+
+@pytest.mark.parametrize("failure", ["disk", "infrastructure"])
+def test_what_the_environment_failed_is_owed_by_the_next_attempt(
+    tmp_path: Path, failure: FailureClass
+) -> None:
+    """Same number, same parameters, and the quota as if nothing had been."""
+    home = Home(tmp_path, pairs_spec(1, 2, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        first = searcher.ask()
+        assert isinstance(first, Assignment)
+        searcher.receive(first.key, [epoch_record(1, 0.5)])
+        if failure == "disk":
+            searcher.receive(first.key, [failed_record("disk")])
+        else:
+            for _ in range(3):
+                searcher.lost(first.key, "gone")
+                assert isinstance(searcher.ask(), Assignment)
+            searcher.lost(first.key, "gone")
+    assert home.snapshot().pairs[0].trials[0].state == "failed"
+    with home.attempt() as searcher:
+        again = searcher.ask()
+        assert isinstance(again, Assignment)
+        assert (again.key, again.params) == (first.key, first.params)
+        assert again.known_epochs == 1
+        assert again.retry > 0
+        for _ in range(3):
+            assert isinstance(again, Assignment)
+            _succeed(searcher, again.key)
+            again = searcher.ask()
+        assert again == FINISHED
+    (pair,) = home.snapshot().pairs
+    assert [t.state for t in pair.trials] == ["complete"] * 3
+    assert pair.trials[0].failures[-1].startswith(failure)
+    optuna_trials = optuna.load_study(study_name=f"{home.spec.name}/{pair.id}", storage=home.url)
+    assert [t.state.name for t in optuna_trials.trials] == ["COMPLETE"] * 2
+
+
+@pytest.mark.parametrize(("number", "failure"), [(errno.ENOSPC, "disk"), (errno.EIO, None)])
+def test_a_trial_that_is_stopped_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, failure: str | None
+) -> None:
+    """Its best weights are written by the driver: that fails the trial, not the sweep."""
+    spec = tiny_spec(budget={"trials": 1, "device_hours": 1e-9})
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+
+    def full(*_: object) -> None:
+        raise OSError(number, "as planned")
+
+    with home.attempt() as searcher, monkeypatch.context() as patch:
+        patch.setattr(TrialFiles, "best_weights", full)
+        first = searcher.ask()
+        assert isinstance(first, Assignment)
+        assert not searcher.receive(first.key, [epoch_record(1, 0.5)])
+    (trial,) = home.snapshot().pairs[0].search_trials()
+    assert trial.end is not None
+    assert trial.end.failure == (failure or "infrastructure")
+    with home.attempt() as searcher:
+        assert searcher.ask() == FINISHED
+    (trial,) = home.snapshot().pairs[0].search_trials()
+    assert trial.end is not None
+    assert (trial.state, trial.end.reason) == ("pruned", "budget")
+
+
+def test_a_full_disk_ends_the_asking(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Three trials in a row; what is done in between breaks the row."""
+    spec = pairs_spec(1, 9, search={"sampler": "random", "ladder": 1, "early_stop": "none"})
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        for failure in ("disk", "disk", "user", "disk", "disk", "disk"):
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            searcher.receive(assignment.key, [failed_record(failure)])  # type: ignore[arg-type]
+        assert searcher.ask() == FINISHED
+        assert searcher.draining
+    assert "the disk is full" in caplog.text and "make space" in caplog.text
+    (pair,) = home.snapshot().pairs
+    assert pair.state == "searching"
+    assert pair.owed == 3
 
 
 def test_out_of_memory_takes_the_next_share_then_smaller_micro_batches(tmp_path: Path) -> None:

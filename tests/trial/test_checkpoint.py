@@ -86,7 +86,7 @@ def test_a_new_attempt_has_the_best_weights(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         save(first, epoch, best_epoch=1)
     found = CheckpointFolder(tmp_path, 2).newest_sound()
-    assert found is not None and (found.place.epoch, found.place.attempt) == (3, 1)
+    assert found is not None and (found.place.epoch, found.place.life) == (3, (1, 0))
     assert found.best_tensors()["w"].tolist() == [1.0] * 3
 
 
@@ -95,38 +95,72 @@ def test_an_older_attempt_does_not_see_a_newer_one(tmp_path: Path) -> None:
     assert CheckpointFolder(tmp_path, 1).newest_sound() is None
 
 
-@pytest.mark.parametrize("killed_after", [0, 1, 2])
-def test_collect_keeps_the_best_weights_only_and_can_be_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
-) -> None:
-    folder = CheckpointFolder(tmp_path / "trial", 1)
+def test_an_older_life_touches_nothing_of_a_newer_one(tmp_path: Path) -> None:
+    """Of the same attempt too: a worker that everybody took for dead may still write."""
+    old, new = CheckpointFolder(tmp_path, 2), CheckpointFolder(tmp_path, 2, retry=1)
+    save(new, 1, best_epoch=1)
+    before = {path: path.stat().st_mtime_ns for path in new.own.rglob("*")}
     for epoch in (1, 2, 3):
-        save(folder, epoch, best_epoch=min(epoch, 2))
-    calls: list[Path] = []
+        save(old, epoch, best_epoch=epoch)
+        old.prune()
+    assert old.newest_sound() is not None
+    checkpoint.collect(tmp_path.parent, tmp_path.name, (2, 0))
+    checkpoint.tidy(tmp_path, attempt=1)
+    assert {path: path.stat().st_mtime_ns for path in new.own.rglob("*")} == before
+    found = CheckpointFolder(tmp_path, 3).newest_sound()
+    assert found is not None and found.place.life == (2, 0)
 
-    def dying_rmtree(path: Path) -> None:
-        # the newest checkpoints go first, which leaves older ones with another best epoch
-        for place in sorted(path.iterdir(), reverse=True)[:killed_after]:
-            checkpoint._remove(place)
-        calls.append(path)
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "remove_attempts", lambda path: dying_rmtree(path / "a1"))
-        with pytest.raises(KeyboardInterrupt):
-            collect(tmp_path, "trial")
-    assert calls
-    kept = collect(tmp_path, "trial")
-    assert kept == ("trial/best.safetensors", files.sha256_of(tmp_path / "trial/best.safetensors"))
-    assert collect(tmp_path, "trial") == kept
-    assert load_file(tmp_path / "trial/best.safetensors")["w"].tolist() == [2.0] * 3
-    assert [path.name for path in (tmp_path / "trial").iterdir()] == ["best.safetensors"]
+def test_another_configurations_checkpoint_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ledger put back from a copy may give a trial's number to another one."""
+    save(CheckpointFolder(tmp_path, 1, identity="lr 0.1"), 2, best_epoch=1)
+    save(CheckpointFolder(tmp_path, 2, identity="lr 0.2"), 1, best_epoch=1)
+    own = CheckpointFolder(tmp_path, 2, identity="lr 0.3")
+    assert own.newest_sound() is None
+    assert caplog.text.count("of another configuration") == 2
+    assert places(own) == set()
+    found = CheckpointFolder(tmp_path, 3, identity="lr 0.1").newest_sound()
+    assert found is not None and found.place.epoch == 2
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_only_what_the_end_names_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    for attempt, epochs in ((1, (1, 2)), (2, (3,))):
+        folder = CheckpointFolder(tmp_path / "trial", attempt)
+        for epoch in epochs:
+            save(folder, epoch, best_epoch=min(epoch, 2))
+    save(CheckpointFolder(tmp_path / "trial", 3), 9, best_epoch=9)
+    kept = collect(tmp_path, "trial", (2, 0))
+    assert kept == (
+        "trial/a2/best.safetensors",
+        files.sha256_of(tmp_path / "trial/a2/best.safetensors"),
+    )
+    named = [tmp_path / kept[0]]
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint.shutil, "rmtree", _die)
+            with pytest.raises(KeyboardInterrupt):
+                checkpoint.tidy(tmp_path / "trial", 2, named)
+    checkpoint.tidy(tmp_path / "trial", 2, named)
+    assert load_file(named[0])["w"].tolist() == [2.0] * 3
+    left = {str(path.relative_to(tmp_path)) for path in (tmp_path / "trial").glob("*/*")}
+    assert left == {"trial/a2/best.safetensors", "trial/a3/e9-b0"}
+    assert not (tmp_path / "trial/a1").exists()
+
+
+def _die(path: Path) -> None:
+    raise KeyboardInterrupt
 
 
 def test_collect_before_the_first_epoch_is_none(tmp_path: Path) -> None:
     save(CheckpointFolder(tmp_path / "trial", 1), 0, best_epoch=None, batch=3)
-    assert collect(tmp_path, "trial") is None
-    assert collect(tmp_path, "never-started") is None
+    assert collect(tmp_path, "trial", (1, 0)) is None
+    assert collect(tmp_path, "never-started", (1, 0)) is None
+    checkpoint.tidy(tmp_path / "never-started", 1)
 
 
 def test_the_driver_collects_without_torch() -> None:

@@ -210,8 +210,8 @@ def test_weights_of_a_trial_that_the_driver_stops_are_kept(make_config: MakeConf
     records = run_trial(config)
     next(records)
     records.close()
-    collected = collect(Path(config.checkpoint_root), config.checkpoint_dir)
-    assert collected is not None and collected[0] == "trial/best.safetensors"
+    collected = collect(Path(config.checkpoint_root), config.checkpoint_dir, (1, 0))
+    assert collected is not None and collected[0] == "trial/a1/best.safetensors"
 
 
 def test_the_data_must_be_those_that_the_driver_checked(make_config: MakeConfig) -> None:

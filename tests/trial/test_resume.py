@@ -90,7 +90,7 @@ def test_no_record_is_told_before_it_is_on_disk(
     told = []
     for record in run_trial(config):
         saved = [int(path.name[1:].split("-")[0]) for path in folder.glob("a1/e*-b0")]
-        ended = read_end(Path(config.checkpoint_root), folder) is not None
+        ended = read_end(config, [folder / "a1"]) is not None
         if isinstance(record, EpochRecord):
             assert ended or max(saved, default=0) >= record.epoch
             assert not prompt or max(saved) == record.epoch, "one by one"
@@ -152,6 +152,32 @@ def test_a_finished_trial_whose_weights_changed_is_run_again(
     assert "gone or changed" in caplog.text
     assert len(epochs) == 3
     assert again.weights_sha256 == end.weights_sha256
+
+
+def test_a_finished_trial_of_another_configuration_is_run(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ledger put back from a copy asks anew, and may ask something else under the number."""
+    run(make_config())
+    other = make_config(lr=0.02)
+    with caplog.at_level(logging.WARNING):
+        epochs, end = run(dataclasses.replace(other, attempt=2))
+    assert "of another configuration" in caplog.text
+    assert len(epochs) == 3
+    _, fresh = run(dataclasses.replace(other, checkpoint_dir="fresh"))
+    assert end.weights_sha256 == fresh.weights_sha256
+
+
+def test_weights_that_are_not_to_be_kept_are_not_written(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    for method in ("finetune", "linear_probe"):
+        config = make_config(config={"keep_weights": False}, folder=method, method=method)
+        _, end = run(config)
+        assert (end.state, end.weights_path, end.weights_sha256) == ("complete", None, None)
+        assert not list((tmp_path / "checkpoints" / method).rglob("best.safetensors"))
+        _, again = run(dataclasses.replace(config, attempt=2))
+        assert again == end
 
 
 def test_the_checkpoints_thread_count_wins(make_config: MakeConfig) -> None:
