@@ -217,7 +217,8 @@ class PairRow:
 class SweepSnapshot:
     """A whole sweep at one moment, read in one transaction.
 
-    ``profiles`` are those of its backbones at its image size.
+    ``profiles`` are those of its backbones at its image size. ``ledger_id`` names the ledger, also
+    after it was copied or moved; empty for one of before there were any.
     """
 
     sweep: str
@@ -228,3 +229,4 @@ class SweepSnapshot:
     pairs: tuple[PairRow, ...]
     lease: Mapping[str, Any] | None = None
     profiles: tuple[Profile, ...] = ()
+    ledger_id: str = ""

@@ -1,34 +1,37 @@
-"""The way in: MLflow made quiet and impatient before it is imported. Light until called."""
+"""The way in: MLflow made quiet and private before it is imported. Light until called."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from raybench.whole_files import beside, locked, size_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from raybench.tracking.projection import Projection
 
-# Where the user has not said otherwise. MLflow's own patience (7 retries of 120 s) is no use to a
-# thread that asks again anyway; it reports usage to its makers from the moment it is imported.
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+# Where the user has not said otherwise. No retries: who calls looks at what is there and asks
+# again, while a request that MLflow's client repeats may have been heard the first time. A minute,
+# so that a server that needs ten seconds a call, or waits twenty for its database, still answers.
+# MLflow reports usage to its makers from the moment it is imported.
 _DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    _RETRIES: "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
-
-
-def redact(text: str) -> str:
-    """``text`` without user names and passwords in its URIs, fit for logs and people."""
-    return _USER_INFO.sub("", text)
+_one_at_a_time = threading.Lock()
+_logger = logging.getLogger(__name__)
 
 
 def open_projection(
@@ -50,25 +53,70 @@ def connect(tracking_uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    prefix = "sqlite:///"
-    if tracking_uri.startswith(prefix) and not Path(tracking_uri[len(prefix) :]).exists():
-        _create_store(Path(tracking_uri[len(prefix) :]))
+    # It writes a traceback per failed call, and then raises the same error.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    path = sqlite_file(tracking_uri)
+    if path is not None and not size_of(path):
+        _create_store(path)
+        _let_go(tracking_uri)
     return MlflowClient(tracking_uri)
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """The file of a SQLite store; None for another database and for a server."""
+    prefix = "sqlite:///"
+    return Path(tracking_uri[len(prefix) :]) if tracking_uri.startswith(prefix) else None
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Within, no request is repeated by MLflow's client, whatever the user has set.
+
+    MLflow makes a run, or a model, per request: one whose answer was lost is not known to have
+    failed (before 3.18 its client repeats it all the same). Found by tag at the next look instead.
+    """
+    with _one_at_a_time:
+        before = os.environ.get(_RETRIES)
+        os.environ[_RETRIES] = "0"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_RETRIES]
+            else:
+                os.environ[_RETRIES] = before
 
 
 def _create_store(path: Path) -> None:
     """Make an empty SQLite store aside and rename it.
 
     MLflow creates some fifty tables in many transactions, which takes seconds. Killed in between,
-    it leaves a file that it refuses from then on ("table already exists").
+    it leaves a file that it refuses from then on ("table already exists"). One process at a time: a
+    second store would take the place of one that is written to already.
     """
     from mlflow import MlflowClient
 
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
-    aside.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path, _logger.info):
+        if size_of(path):
+            return
+        aside = path.with_name(f".{path.name}-new")
+        for left in (aside, beside(aside, "-journal")):
+            left.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+        aside.replace(path)
+
+
+def _let_go(tracking_uri: str) -> None:
+    """Close connections to a file that was moved away; MLflow keeps them, by address, for ever.
+
+    A private name: where another MLflow does without it, the next process writes to the new file.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = getattr(SqlAlchemyStore, "_engine_map", {}).get(tracking_uri)
+    if engine is not None:
+        engine.dispose()
 
 
 def prepare_environment() -> None:

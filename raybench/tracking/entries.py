@@ -18,9 +18,12 @@ from raybench.records import (
     TrialRow,
     TrialState,
 )
+from raybench.sweep.retries import TAKEN_UP_AGAIN
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 CLOSED = frozenset({"FINISHED", "FAILED", "KILLED"})
+SENT_TAG = "raybench.sent"
+"""How far a run has been told: its last epoch and, at the end, the end; with their times."""
 
 # A pruned trial is FINISHED: stopping early is an outcome that the sweep wanted, and its curve is
 # as good as any. KILLED would tell people that someone intervened. `raybench.state` holds the rest.
@@ -59,6 +62,7 @@ class RunEntry:
         start_ms: Unix milliseconds, None while unknown. end_ms: None unless ``status`` is closed.
         settled: a closed run of this kind never gets another point.
         scores: names of the metrics that belong to ``weights``.
+        past: every value that ``SENT_TAG`` has had or may have.
     """
 
     key: str
@@ -72,6 +76,7 @@ class RunEntry:
     end_ms: int | None = None
     weights: Weights | None = None
     scores: frozenset[str] = frozenset()
+    past: frozenset[str] = frozenset()
 
 
 def milliseconds(seconds: float) -> int:
@@ -99,23 +104,39 @@ def pair_tags(sweep: str, pair: PairRow) -> dict[str, str]:
 def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: Path) -> RunEntry:
     """The child run of one trial; ``root`` is that of all checkpoints."""
     status = TRIAL_STATUS[trial.state]
-    end = trial.end if status in CLOSED else None  # a drained trial's end is not its last word
+    closing = trial.end if status in CLOSED else None
+    end = closing if _is_last_word(closing) else None
     first = trial.epochs[0] if trial.epochs else None
     weights = _weights(end, root) if end else None
     tags = pair_tags(snapshot.sweep, pair) | _trial_tags(snapshot.attempt, trial)
+    marks = _marks(trial, end)
     return RunEntry(
         key=trial.key,
         name=_trial_name(pair, trial),
         status=status,
         settled=True,
-        tags=tags | (_end_tags(end, weights) if end else {}),
+        tags=tags
+        | (_end_tags(closing, weights) if closing else {})
+        | ({SENT_TAG: marks[-1]} if marks else {}),
         params=_trial_params(pair, trial),
         points=tuple(_trial_points(trial, end)),
         start_ms=milliseconds(first.finished_at - first.duration_s) if first else None,
-        end_ms=milliseconds(end.finished_at) if end else None,
+        end_ms=milliseconds(closing.finished_at) if closing else None,
         weights=weights,
         scores=frozenset(_end_metrics(end)) if weights and end else frozenset(),
+        past=frozenset(marks),
     )
+
+
+def _is_last_word(end: EndRecord | None) -> bool:
+    """Not that of a trial whose environment failed: the next attempt goes on with it."""
+    return end is not None and end.failure not in TAKEN_UP_AGAIN
+
+
+def _marks(trial: TrialRow, end: EndRecord | None) -> list[str]:
+    marks = [f"{record.epoch} {record.finished_at!r}" for record in trial.epochs]
+    last = marks[-1] if marks else "0"
+    return marks if end is None else [*marks, f"{last} end {end.finished_at!r}"]
 
 
 def _trial_name(pair: PairRow, trial: TrialRow) -> str:

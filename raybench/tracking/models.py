@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelOutput
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils import requirements_utils
 
 from raybench.records import PairRow, SweepSnapshot, TrialRow
+from raybench.tracking.client import asked_once
 from raybench.tracking.entries import RunEntry
+from raybench.tracking.held import HeldRun
 
 _logger = logging.getLogger(__name__)
 
@@ -42,34 +44,30 @@ def dataset_input(pair: PairRow) -> DatasetInput | None:
 
 
 def reference_weights(
-    client: MlflowClient, experiment_id: str, run_id: str, entry: RunEntry, *, new_run: bool
+    client: MlflowClient, experiment_id: str, run: HeldRun, entry: RunEntry
 ) -> str:
     """Register best weights where they lie and link them to the run; returns the model's id.
 
     What ``mlflow.create_external_model`` does, without its global state and its placeholder file.
-    A run from an earlier life may have a model already that was not linked yet.
     """
     assert entry.weights is not None
-    models = [] if new_run else _models_of(client, experiment_id, run_id)
-    model = (
-        models[0]
-        if models
-        else client.create_logged_model(
-            experiment_id,
-            _model_name(entry.key),
-            run_id,
-            tags={"mlflow.model.isExternal": "true", "raybench.trial": entry.key},
-            params={"uri": entry.weights.uri, "sha256": entry.weights.sha256},
-        )
-    )
-    _publish(client, run_id, model)
-    return str(model.model_id)
+    if entry.key not in run.models:
+        with asked_once():
+            model = client.create_logged_model(
+                experiment_id,
+                _model_name(entry.key),
+                run.id,
+                tags={"mlflow.model.isExternal": "true", "raybench.trial": entry.key},
+                params={"uri": entry.weights.uri, "sha256": entry.weights.sha256},
+            )
+        run.models[entry.key] = str(model.model_id)
+    return _publish(client, run, run.models[entry.key])
 
 
 def export_winner(
     client: MlflowClient,
     experiment_id: str,
-    run_id: str,
+    run: HeldRun,
     snapshot: SweepSnapshot,
     pair: PairRow,
     trial: TrialRow,
@@ -92,31 +90,26 @@ def export_winner(
         damaged = f"{trial.end and trial.end.weights_path} is gone or changed"
         _logger.warning("no model is logged for %s: %s", pair.id, unknown or damaged)
         return None
-    model = _unfinished_export(client, experiment_id, run_id, trial) or client.create_logged_model(
-        experiment_id, _model_name(pair.id), run_id, tags={"raybench.trial": trial.key}
-    )
+    if trial.key not in run.models:
+        with asked_once():
+            begun = client.create_logged_model(
+                experiment_id, _model_name(pair.id), run.id, tags={"raybench.trial": trial.key}
+            )
+        run.models[trial.key] = str(begun.model_id)
+    model_id = run.models[trial.key]
     with tempfile.TemporaryDirectory(prefix="raybench-model-") as folder:
         target = Path(folder) / "model"
-        _save_model(target, weights, config, model, run_id)
-        client.log_model_artifacts(model.model_id, str(target))
-    _publish(client, run_id, model)
-    return f"models:/{model.model_id}"
+        _save_model(target, weights, config, model_id, run.id)
+        client.log_model_artifacts(model_id, str(target))
+    return f"models:/{_publish(client, run, model_id)}"
 
 
-def _publish(client: MlflowClient, run_id: str, model: LoggedModel) -> None:
-    client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-
-
-def _models_of(client: MlflowClient, experiment_id: str, run_id: str) -> list[LoggedModel]:
-    return list(client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"))
-
-
-def _unfinished_export(
-    client: MlflowClient, experiment_id: str, run_id: str, trial: TrialRow
-) -> LoggedModel | None:
-    models = _models_of(client, experiment_id, run_id)
-    return next((m for m in models if m.tags.get("raybench.trial") == trial.key), None)
+def _publish(client: MlflowClient, run: HeldRun, model_id: str) -> str:
+    client.finalize_logged_model(model_id, "READY")
+    if model_id not in run.linked:  # MLflow keeps a second link as a second line
+        client.log_outputs(run.id, [LoggedModelOutput(model_id, step=0)])
+        run.linked.add(model_id)
+    return model_id
 
 
 def _model_name(key: str) -> str:
@@ -137,8 +130,8 @@ def _serving_config(spec: Mapping[str, Any], pair: PairRow) -> dict[str, Any] | 
 
 def _intact_weights(trial: TrialRow, checkpoint_root: Path) -> Path | None:
     assert trial.end is not None and trial.end.weights_path is not None
-    path = checkpoint_root / trial.end.weights_path
-    if not path.is_file():
+    path = (checkpoint_root / trial.end.weights_path).resolve()
+    if not (path.is_relative_to(checkpoint_root.resolve()) and path.is_file()):
         return None
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -146,7 +139,7 @@ def _intact_weights(trial: TrialRow, checkpoint_root: Path) -> Path | None:
 
 
 def _save_model(
-    target: Path, weights: Path, config: Mapping[str, Any], model: LoggedModel, run_id: str
+    target: Path, weights: Path, config: Mapping[str, Any], model_id: str, run_id: str
 ) -> None:
     """Models from code: the file ``serving.py``, safetensors and JSON. No pickle."""
     import numpy as np
@@ -168,7 +161,7 @@ def _save_model(
             ),
             input_example=np.full((1, size, size, 3), 127, np.uint8),
             pip_requirements=_requirements(),
-            mlflow_model=Model(model_id=model.model_id, run_id=run_id),
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
         )
 
 

@@ -1,49 +1,47 @@
 """Brings MLflow to what the ledger says: compares what each run should hold with what it holds.
 
-One experiment per sweep, a parent run per pair, a child run per trial. Runs are found by tag, once,
-and then kept in memory. Whatever died in between, applying again is harmless: a run is created
+One experiment per sweep, a parent run per pair, a child run per trial. Runs are found by tag at a
+look, and then kept in memory. Whatever died in between, applying again is harmless: a run is there
 once, a parameter is never changed, and the store keeps one row per identical point.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunTag
 
+from raybench.analysis.numbers import plural
 from raybench.records import PairRow, SweepSnapshot, TrialRow
-from raybench.tracking.client import connect
-from raybench.tracking.entries import CLOSED, Point, RunEntry, trial_entry
+from raybench.tracking.client import asked_once, connect
+from raybench.tracking.entries import CLOSED, SENT_TAG, Point, RunEntry, trial_entry
+from raybench.tracking.experiment import open_experiment
+from raybench.tracking.held import HeldRun, delete_run, held_runs
 from raybench.tracking.models import dataset_input, export_winner, reference_weights
 from raybench.tracking.summary import condense, exported_trial, pair_entry
 
-_PAGE = 1000
+_logger = logging.getLogger(__name__)
+
 _MAX_TAG = 5000
 _MAX_PARAM = 6000  # MLflow refuses longer ones
+# Tags that come and go with the ledger's rows; others of ours stay once set.
+_PASSING = frozenset(
+    {"raybench.failure", "raybench.reason", "raybench.superseded", "raybench.leaks"}
+)
 
 
-@dataclass(slots=True)
-class _KnownRun:
-    """What the store holds of one run, as far as this process knows."""
-
-    id: str
-    status: str
-    tags: dict[str, str] = field(default_factory=dict)
-    params: set[str] = field(default_factory=set)
-    points: set[Point] = field(default_factory=set)
-    has_dataset: bool = False
-    weights_model: str | None = None
-    is_new: bool = False
+def _nobody(key: str) -> None:
+    """Nobody counts."""
 
 
 class Projection:
-    """The MLflow side of one sweep. Not thread-safe; after an error, make a new one.
+    """The MLflow side of one sweep. Not thread-safe; after an error, look again.
 
     Args:
         tracking_uri: SQLite file or server.
@@ -52,32 +50,57 @@ class Projection:
     """
 
     def __init__(self, tracking_uri: str, artifact_root: str | None, checkpoint_root: Path) -> None:
-        self._tracking_uri = tracking_uri
+        self.tracking_uri = tracking_uri
         self._artifact_root = artifact_root
         self._checkpoint_root = checkpoint_root
-        self._experiment_id: str | None = None
-        self._runs: dict[str, _KnownRun] = {}
+        self._experiment_id = ""
+        self._runs: dict[str, HeldRun] = {}
+        self._must_compare = False
         self._ended: dict[str, dict[str, TrialRow]] = {}
         self._not_exported: set[str] = set()
 
     @cached_property
     def _client(self) -> MlflowClient:
         """Made at the first use: a client opens its store, which may take long or fail."""
-        return connect(self._tracking_uri)
+        return connect(self.tracking_uri)
 
-    def apply(self, snapshot: SweepSnapshot) -> None:
-        """Send what the store lacks. Trials that ``snapshot`` leaves out are remembered.
+    def look(self, header: SweepSnapshot) -> bool:
+        """See what the store holds; True when it is what this projection has left there.
+
+        Otherwise the whole sweep is to be applied, as read from the ledger after this look: what
+        MLflow holds by now was in the ledger before.
+        """
+        self._experiment_id, is_new = open_experiment(self._client, header, self._artifact_root)
+        held = {} if is_new else held_runs(self._client, self._experiment_id)
+        as_left = bool(self._runs)
+        for key, mine in self._runs.items():
+            if key in held and held[key].id == mine.id:
+                held[key].points = mine.points
+            as_left &= key in held and held[key].is_same(mine)
+        self._runs, self._must_compare = held, not as_left
+        return as_left
+
+    def apply(self, snapshot: SweepSnapshot, sent: Callable[[str], None] = _nobody) -> None:
+        """Send what the store lacks; the first one after a look that was not True is whole.
+
+        Trials that ``snapshot`` leaves out are remembered. ``sent`` is called with the key of each
+        run that MLflow now holds as the ledger does.
 
         Raises:
             mlflow.exceptions.MlflowException: the store cannot be reached or refuses.
         """
-        if self._experiment_id is None:
-            self._experiment_id = self._open_experiment(snapshot)
-        for pair in [self._apply_pair(self._experiment_id, snapshot, p) for p in snapshot.pairs]:
+        if self._must_compare:
+            self._drop_strangers(snapshot)
+            self._must_compare = False
+        pairs = [self._apply_pair(snapshot, pair, sent) for pair in snapshot.pairs]
+        for pair in pairs:
             # Models last: an artefact store that refuses them must not hold back a curve.
-            self._export(self._experiment_id, snapshot, pair)
+            self._export(snapshot, pair)
+            sent(pair.id)
 
-    def _apply_pair(self, experiment_id: str, snapshot: SweepSnapshot, pair: PairRow) -> PairRow:
+    def _apply_pair(
+        self, snapshot: SweepSnapshot, pair: PairRow, sent: Callable[[str], None]
+    ) -> PairRow:
         """Bring the pair's runs up to date; returns the pair with all ended trials known so far."""
         ended = self._ended.setdefault(pair.id, {})
         for trial in pair.trials:
@@ -85,44 +108,74 @@ class Projection:
                 ended[trial.key] = condense(trial, snapshot.metric)
         whole = dataclasses.replace(pair, trials=tuple(ended.values()))
         entry = pair_entry(snapshot.sweep, snapshot.metric, whole)
-        parent = self._find_or_create(experiment_id, entry, parent=None)
+        parent = self._find_or_create(entry)
         for trial in pair.trials:
             child_entry = trial_entry(snapshot, pair, trial, self._checkpoint_root)
-            child = self._find_or_create(experiment_id, child_entry, parent)
-            self._update(experiment_id, child, child_entry, pair)
-        self._update(experiment_id, parent, entry, pair)
+            tags = {**child_entry.tags, "mlflow.parentRunId": parent.id}
+            child_entry = dataclasses.replace(child_entry, tags=tags)
+            self._update(self._find_or_create(child_entry), child_entry, pair)
+            sent(trial.key)
+        self._update(parent, entry, pair)
         return whole
 
-    def _update(self, experiment_id: str, run: _KnownRun, entry: RunEntry, pair: PairRow) -> None:
+    def _drop_strangers(self, snapshot: SweepSnapshot) -> None:
+        """Delete runs of another past than the ledger's, after a backup of it was put back.
+
+        Those of trials that the (whole) ``snapshot`` does not know, that had other parameters, or
+        other epochs; and those of their pairs, which sum them up. Only where the ledger has an
+        identity, and hence an experiment that is nobody else's.
+        """
+        if not snapshot.ledger_id:
+            return
+        entries = {
+            trial.key: trial_entry(snapshot, pair, trial, self._checkpoint_root)
+            for pair in snapshot.pairs
+            for trial in pair.trials
+        }
+        pairs = {pair.id for pair in snapshot.pairs}
+        strangers = {
+            key
+            for key, run in self._runs.items()
+            if key not in pairs and not (key in entries and _is_run_of(entries[key], run))
+        }
+        parents = {key.rsplit("/", 2)[0] for key in strangers} & self._runs.keys()
+        for key in sorted(strangers | parents):
+            delete_run(self._client, self._runs.pop(key))
+        if strangers:
+            held = plural(len(strangers), "run")
+            _logger.warning("MLflow held %s that the ledger does not have; deleted there", held)
+
+    def _update(self, run: HeldRun, entry: RunEntry, pair: PairRow) -> None:
         """Status last: a closed run is one that lacks nothing."""
         closed = run.status in CLOSED and run.status == entry.status
         if not (closed and entry.settled):
             self._log_dataset(run, pair)
-            if entry.weights is not None and run.weights_model is None:
-                run.weights_model = reference_weights(
-                    self._client, experiment_id, run.id, entry, new_run=run.is_new
-                )
+            if entry.weights is not None:
+                reference_weights(self._client, self._experiment_id, run, entry)
         self._log(run, entry, points=() if closed and entry.settled else entry.points)
         if run.status != entry.status:
             self._set_status(run, entry)
 
-    def _log(self, run: _KnownRun, entry: RunEntry, points: Iterable[Point]) -> None:
+    def _log(self, run: HeldRun, entry: RunEntry, points: Iterable[Point]) -> None:
         new_points = [p for p in points if p not in run.points]
-        new_params = {k: v for k, v in entry.params.items() if k not in run.params}
+        new_params = {k: v for k, v in _params(entry).items() if k not in run.params}
         new_tags = {k: v for k, v in _cut(entry.tags).items() if run.tags.get(k) != v}
+        for key in _PASSING & run.tags.keys() - entry.tags.keys():
+            self._client.delete_tag(run.id, key)
+            del run.tags[key]
         if not (new_points or new_params or new_tags):
             return
         self._client.log_batch(
             run.id,
             metrics=[_metric(point, entry, run) for point in new_points],
-            params=[Param(key, value[:_MAX_PARAM]) for key, value in new_params.items()],
+            params=[Param(key, value) for key, value in new_params.items()],
             tags=[RunTag(key, value) for key, value in new_tags.items()],
         )
         run.points.update(new_points)
         run.params.update(new_params)
         run.tags.update(new_tags)
 
-    def _set_status(self, run: _KnownRun, entry: RunEntry) -> None:
+    def _set_status(self, run: HeldRun, entry: RunEntry) -> None:
         if entry.status in CLOSED:
             self._client.set_terminated(run.id, entry.status, entry.end_ms)
             if entry.settled:
@@ -131,21 +184,25 @@ class Projection:
             self._client.update_run(run.id, entry.status)
         run.status = entry.status
 
-    def _log_dataset(self, run: _KnownRun, pair: PairRow) -> None:
+    def _log_dataset(self, run: HeldRun, pair: PairRow) -> None:
         dataset = None if run.has_dataset else dataset_input(pair)
         if dataset is not None:
             self._client.log_inputs(run.id, [dataset])
             run.has_dataset = True
 
-    def _export(self, experiment_id: str, snapshot: SweepSnapshot, pair: PairRow) -> None:
+    def _export(self, snapshot: SweepSnapshot, pair: PairRow) -> None:
         """Log the winner once; ``raybench.model_of`` on the pair's run says which trial it is."""
         parent, trial = self._runs[pair.id], exported_trial(pair)
-        if trial is None or parent.tags.get("raybench.model_of") == trial.key:
+        if trial is None or trial.key in self._not_exported:  # said once
             return
-        if trial.key in self._not_exported:  # said once
+        there = f"models:/{parent.models.get(trial.key)}"
+        if (parent.tags.get("raybench.model_of"), parent.tags.get("raybench.model")) == (
+            trial.key,
+            there,
+        ):
             return
         model_uri = export_winner(
-            self._client, experiment_id, parent.id, snapshot, pair, trial, self._checkpoint_root
+            self._client, self._experiment_id, parent, snapshot, pair, trial, self._checkpoint_root
         )
         if model_uri is None:
             self._not_exported.add(trial.key)
@@ -154,82 +211,32 @@ class Projection:
         self._client.log_batch(parent.id, tags=[RunTag(k, v) for k, v in tags.items()])
         parent.tags.update(tags)
 
-    def _find_or_create(
-        self, experiment_id: str, entry: RunEntry, parent: _KnownRun | None
-    ) -> _KnownRun:
+    def _find_or_create(self, entry: RunEntry) -> HeldRun:
         if entry.key not in self._runs:
-            tags = _cut(entry.tags) | ({"mlflow.parentRunId": parent.id} if parent else {})
+            tags = _cut(entry.tags)
+            tags.pop(SENT_TAG, None)  # nothing has been sent yet
             start_ms = entry.start_ms or round(time.time() * 1000)
-            run = self._client.create_run(experiment_id, start_ms, tags, entry.name)
-            self._runs[entry.key] = _KnownRun(run.info.run_id, run.info.status, tags, is_new=True)
+            with asked_once():
+                run = self._client.create_run(self._experiment_id, start_ms, tags, entry.name)
+            self._runs[entry.key] = HeldRun(run.info.run_id, run.info.status, tags)
         return self._runs[entry.key]
 
-    def _open_experiment(self, snapshot: SweepSnapshot) -> str:
-        found = self._client.get_experiment_by_name(snapshot.sweep)
-        if found is None:
-            root = self._artifact_root
-            location = None if root is None else (Path(root) / snapshot.sweep).absolute().as_uri()
-            # The kind makes MLflow's pages open on training runs rather than on its GenAI side.
-            tags = {
-                "raybench.sweep": snapshot.sweep,
-                "mlflow.experimentKind": "custom_model_development",
-            }
-            if snapshot.description:
-                tags["mlflow.note.content"] = snapshot.description
-            return str(self._client.create_experiment(snapshot.sweep, location, tags))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        self._load_runs(found.experiment_id)
-        return str(found.experiment_id)
 
-    def _load_runs(self, experiment_id: str) -> None:
-        """A request that timed out may have made a second run: the fuller one stays."""
-        for key, run in _known_runs(self._client, experiment_id):
-            other = self._runs.get(key)
-            if other is None:
-                self._runs[key] = run
-                continue
-            keep, drop = (run, other) if _weight(run) > _weight(other) else (other, run)
-            self._client.delete_run(drop.id)
-            self._runs[key] = keep
+def _is_run_of(entry: RunEntry, run: HeldRun) -> bool:
+    """Parameters and epochs are as the ledger has them, as far as MLflow was told of them."""
+    params = _params(entry)
+    same = all(params.get(key, value) == value for key, value in run.params.items())
+    return same and (SENT_TAG not in run.tags or run.tags[SENT_TAG] in entry.past)
 
 
-def _metric(point: Point, entry: RunEntry, run: _KnownRun) -> Metric:
+def _metric(point: Point, entry: RunEntry, run: HeldRun) -> Metric:
     """The end's metrics are also those of the weights, so that MLflow's model table ranks them."""
-    return Metric(*point, model_id=run.weights_model if point.key in entry.scores else None)
+    return Metric(*point, model_id=run.models[entry.key] if point.key in entry.scores else None)
+
+
+def _params(entry: RunEntry) -> dict[str, str]:
+    return {key: value[:_MAX_PARAM] for key, value in entry.params.items()}
 
 
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value[:_MAX_TAG] for key, value in tags.items()}
-
-
-def _known_runs(client: MlflowClient, experiment_id: str) -> Iterator[tuple[str, _KnownRun]]:
-    """All runs of the experiment that raybench made, by their key."""
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], "", ViewType.ACTIVE_ONLY, _PAGE, ["attributes.start_time DESC"], token
-        )
-        for run in page:
-            key = run.data.tags.get("raybench.trial") or run.data.tags.get("raybench.pair")
-            if key is not None:
-                yield key, _known_run(run)
-        token = page.token
-        if not token:
-            return
-
-
-def _weight(run: _KnownRun) -> tuple[bool, int, int]:
-    return run.status in CLOSED, len(run.params), len(run.tags)
-
-
-def _known_run(run: Run) -> _KnownRun:
-    models = run.outputs.model_outputs if run.outputs else ()
-    return _KnownRun(
-        id=run.info.run_id,
-        status=run.info.status,
-        tags=dict(run.data.tags),
-        params=set(run.data.params),
-        has_dataset=bool(run.inputs and run.inputs.dataset_inputs),
-        weights_model=models[0].model_id if models else None,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from raybench.records import SweepSnapshot
@@ -21,8 +21,17 @@ class LedgerReader(Protocol):
 
 
 class Projector(Protocol):
-    """What the tracking thread asks of a projection."""
+    """What tracking asks of a projection; any call may raise anything, and may be repeated."""
 
-    def apply(self, snapshot: SweepSnapshot) -> None:
-        """Send whatever the store lacks; may raise anything, and may be repeated."""
+    @property
+    def tracking_uri(self) -> str:
+        """Where it goes, for messages."""
+        ...
+
+    def look(self, header: SweepSnapshot) -> bool:
+        """See what the store holds; True when it is what this projection has left there."""
+        ...
+
+    def apply(self, snapshot: SweepSnapshot, sent: Callable[[str], None]) -> None:
+        """Send whatever the store lacks, telling the key of each run (trial or pair) when done."""
         ...

@@ -19,7 +19,8 @@ from types import FrameType
 from typing import IO
 
 from raybench.errors import ResourceError
-from raybench.tracking.client import prepare_environment, redact
+from raybench.redaction import redact
+from raybench.tracking.client import prepare_environment
 
 _START_S = 120.0
 _END_S = 10.0

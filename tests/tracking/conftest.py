@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from raybench.tracking.client import connect
+from tests.tracking.mlflow_server import MlflowServer
 from tests.tracking.mlflow_state import Store
 
 
@@ -34,6 +36,24 @@ def new_store(tmp_path: Path, empty_database: Path) -> Iterator[Callable[[str], 
     yield make
     for store in stores:
         store.close()
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(
+    tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> Iterator[MlflowServer]:
+    """A real server (its start takes some eight seconds); its experiments are the tests' own."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = MlflowServer(Store(folder, folder), port)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 from raybench.records import EndRecord, EpochRecord, PairRow, SweepSnapshot, TrialRow
 
 START = 1_700_000_000.0
+LEDGER = "1edce12a" * 4
 
 
 def epoch(number: int, accuracy: float, metrics: int = 2) -> EpochRecord:
@@ -75,9 +76,9 @@ def pair(*trials: TrialRow, **changes: Any) -> PairRow:
 class FakeLedger:
     """Both sides: tests ``put`` rows, tracking reads them."""
 
-    def __init__(self, *pairs: PairRow, sweep: str = "demo") -> None:
+    def __init__(self, *pairs: PairRow, sweep: str = "demo", ledger_id: str = LEDGER) -> None:
         self.pairs = {p.id: p for p in pairs}
-        self.sweep = sweep
+        self.sweep, self.ledger_id = sweep, ledger_id
         self.snapshots: list[Collection[str] | None] = []
 
     def put(self, trial_row: TrialRow, **pair_changes: Any) -> None:
@@ -98,4 +99,6 @@ class FakeLedger:
             for p in self.pairs.values()
         )
         spec = {"name": self.sweep, "recipe": {"image_size": 32}}
-        return SweepSnapshot(self.sweep, "a demo", 1, "val/accuracy", spec, pairs)
+        return SweepSnapshot(
+            self.sweep, "a demo", 1, "val/accuracy", spec, pairs, ledger_id=self.ledger_id
+        )

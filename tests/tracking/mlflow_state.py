@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 
-from raybench.tracking.client import connect, open_projection
+from raybench.tracking.client import _let_go, connect, open_projection
 from raybench.tracking.projection import Projection
+from raybench.tracking.reader import LedgerReader
+from raybench.tracking.session import Session
 
 
 @dataclass
@@ -31,20 +33,33 @@ class Store:
     def projection(self) -> Projection:
         return open_projection(self.uri, str(self.folder / "artifacts"), self.checkpoint_root)
 
+    def session(self, ledger: LedgerReader) -> Session:
+        return Session(ledger, self.projection())
+
+    def send(self, ledger: LedgerReader) -> None:
+        """All of it, as a driver that was started now would."""
+        self.session(ledger).project(to_the_end=False)
+
     def runs(self, sweep: str = "demo") -> dict[str, Run]:
         """Runs by key; fails where two runs have one key."""
         found: dict[str, Run] = {}
-        experiment = self.client.get_experiment_by_name(sweep)
-        for run in self.client.search_runs([experiment.experiment_id]):
+        for run in self.client.search_runs([self.experiment_id(sweep)]):
             tags = run.data.tags
             key = tags.get("raybench.trial") or tags["raybench.pair"]
             assert key not in found, f"two runs of {key}"
             found[key] = run
         return found
 
-    def state(self) -> dict[str, Any]:
+    def state(self, sweep: str = "demo") -> dict[str, Any]:
         """Everything that a rebuild must bring back: no ids, no clock."""
-        return {key: self._run_state(run) for key, run in self.runs().items()}
+        active = {model.model_id for model in self.models(sweep)}
+        return {key: self._run_state(run, active) for key, run in self.runs(sweep).items()}
+
+    def experiment_id(self, sweep: str = "demo") -> str:
+        return str(self.client.get_experiment_by_name(sweep).experiment_id)
+
+    def models(self, sweep: str = "demo") -> list[LoggedModel]:
+        return list(self.client.search_logged_models([self.experiment_id(sweep)]))
 
     def points(self, run: Run) -> list[tuple[str, float, int, int]]:
         return sorted(
@@ -53,7 +68,7 @@ class Store:
             for metric in self.client.get_metric_history(run.info.run_id, key)
         )
 
-    def _run_state(self, run: Run) -> dict[str, Any]:
+    def _run_state(self, run: Run, active: set[str]) -> dict[str, Any]:
         volatile = {"mlflow.parentRunId", "raybench.model"}
         return {
             "name": run.info.run_name,
@@ -65,8 +80,11 @@ class Store:
             "datasets": [
                 (item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs
             ],
-            "models": len(run.outputs.model_outputs) if run.outputs else 0,
+            "models": [m.model_id in active for m in run.outputs.model_outputs]
+            if run.outputs
+            else [],
         }
 
     def close(self) -> None:
-        self.client._tracking_client.store.engine.dispose()
+        """Its connections, which MLflow would keep until they are collected as garbage."""
+        _let_go(self.uri)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def expected(images: np.ndarray, store: Store) -> np.ndarray:
 
 
 def test_the_winner_loads_and_predicts(store: Store, tmp_path: Path) -> None:
-    store.projection().apply(FakeLedger(done_pair(store.checkpoint_root)).snapshot())
+    store.send(FakeLedger(done_pair(store.checkpoint_root)))
     model = load(store, tmp_path / "model")
     images = np.random.default_rng(0).integers(0, 256, (70, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     probabilities = model.predict(images)
@@ -75,7 +76,7 @@ def test_the_winner_loads_and_predicts(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_model_holds_code_and_numbers_but_no_pickle(store: Store, tmp_path: Path) -> None:
-    store.projection().apply(FakeLedger(done_pair(store.checkpoint_root)).snapshot())
+    store.send(FakeLedger(done_pair(store.checkpoint_root)))
     load(store, tmp_path / "model")
     names = {p.name for p in (tmp_path / "model").rglob("*") if p.is_file()}
     assert {"serving.py", "best.safetensors", "config.json", "requirements.txt"} <= names
@@ -89,9 +90,9 @@ def test_the_model_holds_code_and_numbers_but_no_pickle(store: Store, tmp_path: 
 
 def test_the_winner_is_logged_once(store: Store) -> None:
     ledger = FakeLedger(done_pair(store.checkpoint_root))
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     uri = model_uri(store)
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     run = store.runs()["p"]
     assert run.data.tags["raybench.model"] == uri
     assert run.data.tags["raybench.model_of"] == "p/final/0"
@@ -100,32 +101,46 @@ def test_the_winner_is_logged_once(store: Store) -> None:
 
 def test_an_export_that_died_halfway_is_completed(store: Store) -> None:
     done = done_pair(store.checkpoint_root)
-    store.projection().apply(FakeLedger(dataclasses.replace(done, state="final")).snapshot())
+    store.send(FakeLedger(dataclasses.replace(done, state="final")))
     run = store.runs()["p"]
     begun = store.client.create_logged_model(
         run.info.experiment_id, "p", run.info.run_id, tags={"raybench.trial": "p/final/0"}
     )
-    store.projection().apply(FakeLedger(done).snapshot())
+    store.send(FakeLedger(done))
     assert model_uri(store) == f"models:/{begun.model_id}"
     assert store.client.get_logged_model(begun.model_id).status == "READY"
 
 
 def test_a_pair_that_left_the_file_is_not_exported(store: Store) -> None:
     gone = dataclasses.replace(done_pair(store.checkpoint_root), current=False)
-    store.projection().apply(FakeLedger(gone).snapshot())
+    store.send(FakeLedger(gone))
     assert "raybench.model" not in store.runs()["p"].data.tags
 
 
-@pytest.mark.parametrize("damage", ["gone", "changed"])
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def changed(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+def outside(path: Path) -> None:
+    """The same bytes, by a link that leaves the checkpoints."""
+    elsewhere = path.parents[2] / "elsewhere.safetensors"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("damage", [gone, changed, outside])
 def test_weights_that_are_not_the_recorded_ones_are_not_logged(
-    store: Store, damage: str, caplog: pytest.LogCaptureFixture
+    store: Store, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "raybench.tracking.models")
     ledger = FakeLedger(done_pair(store.checkpoint_root))
-    path = store.checkpoint_root / "p" / "best.safetensors"
-    path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1] + b"x")
-    projection = store.projection()
+    damage(store.checkpoint_root / "p" / "best.safetensors")
+    session = store.session(ledger)
     for _ in range(2):
-        projection.apply(ledger.snapshot())
+        session.project(to_the_end=True)
     assert "raybench.model" not in store.runs()["p"].data.tags
     assert len(caplog.records) == 1

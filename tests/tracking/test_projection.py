@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from raybench.records import TrialRow
-from tests.tracking.fake_ledger import FakeLedger, epoch, final, pair, trial
+from raybench.records import EndRecord, TrialRow
+from tests.tracking.fake_ledger import START, FakeLedger, epoch, final, pair, trial
 from tests.tracking.mlflow_state import Store
 
 NewStore = Callable[[str], Store]
@@ -60,23 +60,24 @@ def full_ledger() -> FakeLedger:
 
 def test_twice_is_once(store: Store) -> None:
     ledger = full_ledger()
-    projection = store.projection()
-    projection.apply(ledger.snapshot())
+    session = store.session(ledger)
+    session.project(to_the_end=False)
     once = store.state()
-    projection.apply(ledger.snapshot())
-    store.projection().apply(ledger.snapshot())  # as a driver that was started again would
+    session.project(to_the_end=True)
+    store.send(ledger)  # as a driver that was started again would
     assert store.state() == once
     assert len(once) == 6
 
 
 def test_step_by_step_equals_a_rebuild(new_store: NewStore) -> None:
     live, rebuilt = new_store("live"), new_store("rebuilt")
-    projection, ledger = live.projection(), FakeLedger(pair())
-    projection.apply(ledger.snapshot())
+    ledger = FakeLedger(pair())
+    session = live.session(ledger)
+    session.project(to_the_end=False)
     for row, state in life_of_a_sweep():
         ledger.put(row, state=state)
-        projection.apply(ledger.snapshot({row.key}))
-    rebuilt.projection().apply(ledger.snapshot())
+        session.project(to_the_end=False)
+    rebuilt.send(ledger)
     assert live.state() == rebuilt.state()
 
 
@@ -85,15 +86,15 @@ def test_a_driver_that_dies_at_every_step_leaves_the_same(new_store: NewStore) -
     ledger = FakeLedger(pair())
     for row, state in life_of_a_sweep():
         ledger.put(row, state=state)
-        live.projection().apply(ledger.snapshot())
-    rebuilt.projection().apply(ledger.snapshot())
+        live.send(ledger)
+    rebuilt.send(ledger)
     assert live.state() == rebuilt.state()
 
 
 def test_one_point_per_metric_and_step(store: Store) -> None:
     ledger = full_ledger()
     for _ in range(2):
-        store.projection().apply(ledger.snapshot())
+        store.send(ledger)
     for run in store.runs().values():
         places = [(key, step) for key, _, _, step in store.points(run)]
         assert len(places) == len(set(places))
@@ -102,28 +103,30 @@ def test_one_point_per_metric_and_step(store: Store) -> None:
 def test_a_request_that_died_halfway_is_completed(store: Store) -> None:
     """Points and weights were sent, the status was not: nothing is doubled."""
     ledger = full_ledger()
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     wanted = store.state()
     for key in ("p/search/0", "p"):
         store.client.update_run(store.runs()[key].info.run_id, "RUNNING")
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     assert store.state() == wanted
 
 
 def test_weights_that_were_registered_but_not_linked_are_found_again(store: Store) -> None:
     row = with_weights(trial(0, (0.5,)))
     running = dataclasses.replace(row, state="running", end=None)
-    store.projection().apply(FakeLedger(pair(running)).snapshot())
+    store.send(FakeLedger(pair(running)))
     run = store.runs()["p/search/0"]
-    orphan = store.client.create_logged_model(run.info.experiment_id, "x", run.info.run_id)
-    store.projection().apply(FakeLedger(pair(row)).snapshot())
+    orphan = store.client.create_logged_model(
+        run.info.experiment_id, "x", run.info.run_id, tags={"raybench.trial": "p/search/0"}
+    )
+    store.send(FakeLedger(pair(row)))
     outputs = store.runs()["p/search/0"].outputs.model_outputs
     assert [m.model_id for m in outputs] == [orphan.model_id]
 
 
 def test_weights_are_a_ranked_model_by_reference(store: Store) -> None:
     rows = [with_weights(trial(n, (0.5 + n / 10,))) for n in range(2)]
-    store.projection().apply(FakeLedger(pair(*rows)).snapshot())
+    store.send(FakeLedger(pair(*rows)))
     experiment = store.client.get_experiment_by_name("demo")
     models = store.client.search_logged_models(
         [experiment.experiment_id],
@@ -136,7 +139,7 @@ def test_weights_are_a_ranked_model_by_reference(store: Store) -> None:
 
 
 def test_runs_hang_under_their_pair_and_name_their_data(store: Store) -> None:
-    store.projection().apply(full_ledger().snapshot())
+    store.send(full_ledger())
     runs = store.runs()
     parent = runs.pop("p")
     assert {r.data.tags["mlflow.parentRunId"] for r in runs.values()} == {parent.info.run_id}
@@ -145,26 +148,107 @@ def test_runs_hang_under_their_pair_and_name_their_data(store: Store) -> None:
         assert (dataset.dataset.name, dataset.dataset.digest) == ("digits", "d" * 36)
 
 
-def test_params_never_change(store: Store) -> None:
+def test_a_trial_taken_up_again_goes_on_in_its_run(store: Store) -> None:
+    """Its disk was full, the next attempt finishes it: what the failure left is taken back."""
+    whole = with_weights(trial(0, (0.5, 0.7, 0.6)))
+    assert whole.end is not None
+    end = EndRecord(
+        "failed", START + 50, "disk", "no space left", best_epoch=2, best={"val/nll": 1}
+    )
+    lives: list[tuple[TrialRow, str]] = [
+        (dataclasses.replace(whole, state="failed", epochs=whole.epochs[:2], end=end), "FAILED"),
+        (
+            dataclasses.replace(whole, state="waiting", epochs=whole.epochs[:2], end=None),
+            "SCHEDULED",
+        ),
+        (dataclasses.replace(whole, state="running", epochs=whole.epochs[:2], end=None), "RUNNING"),
+        (whole, "FINISHED"),
+    ]
+    ledger, ids = FakeLedger(pair()), set()
+    for row, status in lives:
+        ledger.put(row)
+        store.send(ledger)
+        run = store.runs()["p/search/0"]
+        ids.add(run.info.run_id)
+        assert run.info.status == status
+        assert ("raybench.reason" in run.data.tags) == (status == "FAILED")
+    assert len(ids) == 1
+    places = [(key, step) for key, _, _, step in store.points(store.runs()["p/search/0"])]
+    assert len(places) == len(set(places))
+    assert "best/nll" in store.runs()["p/search/0"].data.metrics
+
+
+def test_a_parameter_is_sent_once_and_a_later_one_added(store: Store) -> None:
     row = trial(0, (0.5,))
-    store.projection().apply(FakeLedger(pair(row)).snapshot())
-    other = dataclasses.replace(row, params={"lr": 0.5, "weight_decay": 0.1})
-    store.projection().apply(FakeLedger(pair(other)).snapshot())
+    store.send(FakeLedger(pair(row)))
+    more = dataclasses.replace(row, params={**row.params, "weight_decay": 0.1})
+    store.send(FakeLedger(pair(more)))
     params = store.runs()["p/search/0"].data.params
     assert (params["lr"], params["weight_decay"]) == ("0.001", "0.1")
 
 
+def restored(row: TrialRow, change: str) -> FakeLedger:
+    """A ledger whose backup was put back, and that went another way from there."""
+    epochs = row.epochs
+    if change == "unknown":
+        return FakeLedger(pair())
+    if change == "params":
+        return FakeLedger(pair(dataclasses.replace(row, params={"lr": 0.5})))
+    if change == "epochs":
+        later = dataclasses.replace(epochs[1], finished_at=epochs[1].finished_at + 999)
+        return FakeLedger(pair(dataclasses.replace(row, epochs=(epochs[0], later))))
+    assert row.end is not None
+    end = dataclasses.replace(row.end, finished_at=row.end.finished_at + 999)
+    return FakeLedger(pair(dataclasses.replace(row, end=end)))
+
+
+@pytest.mark.parametrize("change", ["unknown", "params", "epochs", "end"])
+def test_runs_of_a_past_that_the_ledger_has_lost_make_room(
+    new_store: NewStore, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    live, rebuilt = new_store("live"), new_store("rebuilt")
+    row = with_weights(trial(0, (0.5, 0.7)))
+    live.send(FakeLedger(pair(row)))
+    before = live.runs()
+    for _ in range(2):
+        live.send(restored(row, change))
+    rebuilt.send(restored(row, change))
+    assert live.state() == rebuilt.state()
+    assert len(live.models()) == len(rebuilt.models())
+    assert not {r.info.run_id for r in before.values()} & {
+        r.info.run_id for r in live.runs().values()
+    }
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "held 1 run that" in caplog.text
+
+
+def test_a_ledger_without_identity_deletes_nothing(store: Store) -> None:
+    store.send(FakeLedger(pair(trial(0, (0.5,))), ledger_id=""))
+    store.send(FakeLedger(pair(), ledger_id=""))
+    assert "p/search/0" in store.runs()
+
+
+def test_trials_without_kept_weights_refer_to_none(store: Store) -> None:
+    """``keep: winners``: search trials leave a record, but no weights."""
+    kept = final(0, 0.9, weights_path="p/final/best.safetensors", weights_sha256="ab")  # not there
+    store.send(FakeLedger(pair(trial(0, (0.5,)), kept, state="final")))
+    runs = store.runs()
+    assert runs["p/search/0"].outputs is None or not runs["p/search/0"].outputs.model_outputs
+    assert "raybench.weights" not in runs["p/search/0"].data.tags
+    assert [m.tags["raybench.trial"] for m in store.models()] == ["p/final/0"]
+
+
 def test_a_larger_budget_reopens_the_pair_and_may_choose_anew(store: Store) -> None:
     ledger = full_ledger()
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     ledger.put(trial(3, (0.99,)), state="searching")
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     assert store.runs()["p"].info.status == "RUNNING"
     ledger.put(dataclasses.replace(final(0, 0.90), superseded=True))
     ledger.put(dataclasses.replace(final(1, 0.94), superseded=True))
     again = dataclasses.replace(final(0, 0.99), number=2, source=3)
     ledger.put(again, state="done")
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     parent, old = store.runs()["p"], store.runs()["p/final/0"]
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["chosen/trial"] == 3
@@ -174,20 +258,20 @@ def test_a_larger_budget_reopens_the_pair_and_may_choose_anew(store: Store) -> N
 
 def test_a_second_run_of_a_trial_is_dropped(store: Store) -> None:
     ledger = full_ledger()
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     wanted = store.state()
     twin = store.runs()["p/search/0"]
     store.client.create_run(twin.info.experiment_id, tags={"raybench.trial": "p/search/0"})
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     assert store.state() == wanted
 
 
 def test_an_experiment_deleted_by_hand_comes_back(store: Store) -> None:
     ledger = full_ledger()
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     wanted = store.state()
     store.client.delete_experiment(store.client.get_experiment_by_name("demo").experiment_id)
-    store.projection().apply(ledger.snapshot())
+    store.send(ledger)
     assert store.state() == wanted
 
 
@@ -196,7 +280,7 @@ def test_long_texts_are_cut_not_refused(store: Store) -> None:
     assert row.end is not None
     end = dataclasses.replace(row.end, state="failed", failure="user", reason="x" * 20_000)
     failed = dataclasses.replace(row, state="failed", end=end)
-    store.projection().apply(FakeLedger(pair(failed)).snapshot())
+    store.send(FakeLedger(pair(failed)))
     assert len(store.runs()["p/search/0"].data.tags["raybench.reason"]) == 5000
 
 
@@ -204,11 +288,11 @@ def test_many_epochs_fit_into_one_request(store: Store) -> None:
     long = trial(0, (0.5,))
     epochs = tuple(epoch(n, 0.5, metrics=10) for n in range(1, 121))
     row = dataclasses.replace(long, epochs=epochs)
-    store.projection().apply(FakeLedger(pair(row)).snapshot())
+    store.send(FakeLedger(pair(row)))
     history = [p for p in store.points(store.runs()["p/search/0"]) if p[0] == "val/extra_9"]
     assert len(history) == 120
 
 
 def test_nothing_is_printed(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
-    store.projection().apply(full_ledger().snapshot())
+    store.send(full_ledger())
     assert capfd.readouterr() == ("", "")

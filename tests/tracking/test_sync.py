@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from raybench.errors import ResourceError
@@ -11,9 +13,22 @@ from tests.tracking.fake_ledger import FakeLedger, final, pair, trial
 from tests.tracking.mlflow_state import Store
 
 
-class Refusing:
-    def apply(self, snapshot: SweepSnapshot) -> None:
-        raise ConnectionError("http://anna:secret@mlflow.example refused\nand a long story")
+class Failing:
+    """A projection that fails for the first ``times`` looks."""
+
+    tracking_uri = "http://anna:secret@mlflow.example"
+
+    def __init__(self, times: int, words: str = "Connection refused") -> None:
+        self.times, self.words, self.looks = times, words, 0
+
+    def look(self, header: SweepSnapshot) -> bool:
+        self.looks += 1
+        if self.looks <= self.times:
+            raise ConnectionError(f"{self.tracking_uri}: {self.words}\nand a long story")
+        return True
+
+    def apply(self, snapshot: SweepSnapshot, sent: Callable[[str], None]) -> None:
+        """Takes all."""
 
 
 def test_sync_fills_the_store_and_counts(store: Store) -> None:
@@ -27,7 +42,17 @@ def test_sync_fills_the_store_and_counts(store: Store) -> None:
 
 
 def test_a_store_out_of_reach_is_said_in_words_without_the_password() -> None:
-    with pytest.raises(ResourceError, match="out of|could not") as caught:
-        sync(FakeLedger(pair()), Refusing())
-    assert "secret" not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    told: list[str] = []
+    with pytest.raises(ResourceError, match="mlflow.example cannot be reached.*same command") as e:
+        sync(FakeLedger(pair()), Failing(99), told.append, pauses_s=(0.0, 0.0))
+    assert len(told) == 2
+    assert "secret" not in str(e.value) + "".join(told)
+    assert "\n" not in str(e.value)
+
+
+def test_what_may_pass_is_tried_again_and_what_cannot_is_not() -> None:
+    flaky, refusing = Failing(2), Failing(99, "Invalid Host header")
+    assert sync(FakeLedger(pair()), flaky, pauses_s=(0.0, 0.0)).pairs == 1
+    with pytest.raises(ResourceError, match="--allowed-hosts mlflow.example"):
+        sync(FakeLedger(pair()), refusing, pauses_s=(0.0, 0.0))
+    assert refusing.looks == 1

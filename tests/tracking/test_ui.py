@@ -27,7 +27,7 @@ serve_ui(sys.argv[1], sys.argv[2], lambda address: print(address, flush=True), p
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serves_the_store_until_told_to_end(store: Store, number: signal.Signals) -> None:
-    store.projection().apply(FakeLedger(pair(trial(0, (0.5,)))).snapshot())
+    store.send(FakeLedger(pair(trial(0, (0.5,)))))
     command = [sys.executable, "-c", SCRIPT, store.uri, str(store.folder / "artifacts")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -28,12 +28,31 @@ class Sink:
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.failures: list[Exception] = []  # of the next calls of apply
+        self.between = lambda key: None  # called after each run
+        self.tracking_uri = "http://anna:secret@mlflow.example:5000"
+        self.looks: list[bool] = []  # what the next looks find; then all is as it was left
 
-    def apply(self, snapshot: SweepSnapshot) -> None:
+    def look(self, header: SweepSnapshot) -> bool:
+        self._answer()
+        return self.looks.pop(0) if self.looks else True
+
+    def apply(self, snapshot: SweepSnapshot, sent: Callable[[str], None]) -> None:
+        self._answer()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.applied.append(snapshot)
+        for pair_row in snapshot.pairs:
+            for row in pair_row.trials:
+                sent(row.key)
+                self.between(row.key)
+            sent(pair_row.id)
+            self.between(pair_row.id)
+
+    def _answer(self) -> None:
         self.gate.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
-        self.applied.append(snapshot)
 
     def trials(self) -> list[list[str]]:
         return [[t.key for p in s.pairs for t in p.trials] for s in self.applied]
@@ -118,6 +137,95 @@ def test_an_outage_is_told_once_and_made_up_for(
     assert worker.flush(PATIENCE_S)
     assert "p/search/1" in sink.trials()[-2] + sink.trials()[-1]
     assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_each_kind_of_trouble_is_told_once_however_often_it_comes(
+    worker: TrackingThread, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    for words in ["Connection refused", "Read timed out"] * 3:
+        sink.error = ConnectionError(words)
+        assert not worker.flush(PATIENCE_S)
+        sink.error = None
+        assert worker.flush(PATIENCE_S)
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == 2
+    assert "cannot be reached" in told[0] and "takes too long" in told[1]
+
+
+def test_a_store_that_answers_is_asked_again_before_anybody_is_told(
+    worker: TrackingThread, ledger: FakeLedger, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost answer, or a run that another writer has deleted: a new look mends it."""
+    assert worker.flush(PATIENCE_S)
+    sink.failures = [ConnectionError("the connection was closed"), KeyError("run is deleted")]
+    ledger.put(trial(1, (0.6,)))
+    assert worker.flush(PATIENCE_S)
+    assert sink.failures == []
+    assert {"p/search/0", "p/search/1"} <= set(sink.trials()[-1])
+    assert not caplog.records
+
+
+def test_what_a_look_finds_changed_is_sent_anew(worker: TrackingThread, sink: Sink) -> None:
+    assert worker.flush(PATIENCE_S)
+    sent, sink.looks = len(sink.applied), [False]
+    assert worker.flush(PATIENCE_S)
+    assert sink.trials()[sent:][-1] == ["p/search/0"]
+
+
+def test_the_end_says_how_much_a_slow_server_has_not_taken(
+    worker: TrackingThread, ledger: FakeLedger, sink: Sink
+) -> None:
+    assert worker.flush(PATIENCE_S)
+    reached = threading.Event()
+
+    def stall(key: str) -> None:
+        if key == "p/search/2":
+            reached.set()
+            sink.gate.clear()
+            sink.gate.wait(PATIENCE_S)
+
+    sink.between = stall
+    for number in (1, 2, 3):
+        ledger.put(trial(number, (0.6,)))
+    wait_until(reached.is_set)
+    said = worker.finish(lambda: 0.1)
+    assert said is not None
+    assert "2 of 5 runs have not been sent" in said  # trial 3 and the pair
+    assert "'raybench sync' sends the rest" in said
+
+
+def test_all_sent_but_not_looked_at_again_is_said_so(worker: TrackingThread, sink: Sink) -> None:
+    assert worker.flush(PATIENCE_S)
+    sink.between = lambda key: sink.gate.clear()  # the next look hangs
+    said = worker.finish(lambda: 0.1)
+    assert said is not None and "the last look at it is not done" in said
+
+
+def test_a_store_that_is_back_at_the_end_gets_all(
+    worker: TrackingThread, ledger: FakeLedger, sink: Sink
+) -> None:
+    sink.error = ConnectionError("Connection refused")
+    assert not worker.flush(PATIENCE_S)
+    ledger.put(trial(1, (0.6,)))
+    sink.error, sink.between = None, lambda key: time.sleep(0.05)  # slower than one look
+    assert worker.finish(lambda: PATIENCE_S) is None
+    assert {"p/search/0", "p/search/1"} <= set(sink.trials()[-1])
+
+
+def test_a_thread_left_behind_ends_at_the_next_run(
+    worker: TrackingThread, ledger: FakeLedger, sink: Sink
+) -> None:
+    """Else it writes beside the next driver's."""
+    assert worker.flush(PATIENCE_S)
+    sink.gate.clear()
+    ledger.put(trial(1, (0.6,)))
+    assert worker.finish(lambda: 0.05) is not None
+    worker.stop(0.0)
+    counted: list[str] = []
+    sink.between = counted.append
+    sink.gate.set()
+    wait_until(lambda: not worker._thread.is_alive())
+    assert counted == []
 
 
 def test_a_hanging_server_holds_up_neither_flush_nor_stop(
