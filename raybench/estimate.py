@@ -17,7 +17,7 @@ from raybench.fields import SUBSET_PATTERN
 from raybench.gpus import local_gpus
 from raybench.plan import Pair, make_plan
 from raybench.plan_estimate import Devices, PairEstimate, PlanEstimate
-from raybench.rates import WEIGHT_BYTES
+from raybench.rates import WEIGHT_BYTES, weights_kept
 from raybench.settings import Settings
 from raybench.spec import SweepSpec
 from raybench.sweep.history import read_costs
@@ -113,15 +113,10 @@ def _work(spec: SweepSpec, pair: Pair, price: Price, on_cpu: bool) -> Work:
 
 
 def _checkpoint_gb(spec: SweepSpec, pair: Pair, parameters: float | None) -> float | None:
-    """Best weights of every trial; on a frozen backbone only a probe's finals hold the network."""
+    """Best weights that stay on disk."""
     if parameters is None:
         return None
-    whole = {
-        "finetune": pair.quota + pair.final_trials,
-        "linear_probe": pair.final_trials,
-        "knn": 0,
-    }
-    return parameters * WEIGHT_BYTES * whole[spec.recipe.method] / 1e9
+    return parameters * WEIGHT_BYTES * weights_kept(spec, pair.quota, pair.final_trials) / 1e9
 
 
 def _images(counts: DatasetCounts, subset: str) -> Images:

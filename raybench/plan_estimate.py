@@ -95,7 +95,7 @@ class PlanEstimate:
 
     @property
     def checkpoint_gb(self) -> float | None:
-        """Best weights of all trials, which are kept."""
+        """Best weights that are kept: of all trials, or of the finals (``keep``)."""
         known = [p.checkpoint_gb for p in self.pairs if p.checkpoint_gb is not None]
         return sum(known) if known else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from raybench.backbones.index import LIBRARIES, load_index, split_name
-from raybench.spec import BackboneSpec
+from raybench.spec import BackboneSpec, SweepSpec
 
 REFERENCE_MACS_PER_S = 3 * 4.09e9 * 128 / 0.11093
 """A Tesla V100 training torchvision's ResNet-50 (4.09 GMACs an image, three times that for forward
@@ -64,3 +64,19 @@ def described(backbone: BackboneSpec) -> tuple[float | None, float | None, int]:
     plain = backbone.model_copy(update={"kwargs": {}})
     (weights,) = describe_spec(plain).weights
     return weights.parameters, weights.macs, weights.input_size[0]
+
+
+def weights_kept(spec: SweepSpec, searches: int, finals: int) -> int:
+    """How many whole models stay on disk; on a frozen backbone only a probe's finals hold one."""
+    if spec.recipe.method == "knn":
+        return 0
+    if spec.recipe.method == "linear_probe" or spec.keep == "winners":
+        return finals
+    return searches + finals
+
+
+def checkpoint_models(spec: SweepSpec) -> int:
+    """A checkpoint in units of one model's weights: as trained, best, average, and moments."""
+    moments = 2 if any(stage.optimizer == "adamw" for stage in spec.recipe.stages) else 1
+    average = spec.recipe.model_ema is not None or "model_ema" in spec.space
+    return 2 + average + moments

@@ -7,6 +7,7 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from raybench import profiling
@@ -51,7 +52,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Target]:
 
 def register(home: Path, name: str, **changes: Any) -> None:
     """A sweep in the home's ledger, as a driver leaves it there."""
-    engine = open_engine(resolve_settings(home).ledger_url, create=True)
+    url = resolve_settings(home).ledger_url
+    engine = open_engine(url, create=True)
+    optuna.storages.RDBStorage(url).engine.dispose()  # makes its tables
     spec = tiny_spec(name=name, **changes).model_dump_json()
     with engine.begin() as connection:
         row = {"sweep": name, "spec": spec, "attempt": 1, "active_s": 0.0, "deadline": False}

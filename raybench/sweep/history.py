@@ -34,7 +34,8 @@ from raybench.settings import Settings
 from raybench.spec import BackboneSpec
 from raybench.sweep.packing import fitting_share
 from raybench.sweep.reader import SweepReader, sweep_names
-from raybench.sweep.tables import footprints, open_engine, profiles, telling_damage
+from raybench.sweep.soundness import telling_damage
+from raybench.sweep.tables import footprints, open_engine, profiles
 
 LEAST_EPOCH_S = 5.0
 """A rate is taken from epochs of that length; shorter ones measure what stands beside them."""

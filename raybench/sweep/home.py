@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,9 @@ import sqlalchemy as sa
 
 from raybench.errors import UserInputError
 from raybench.settings import Settings, create_home
+from raybench.sweep.backups import back_up, backups
+from raybench.sweep.reader import SweepReader, sweep_names
 from raybench.sweep.tables import leases, open_engine, sweeps
-
-BACKUPS_KEPT = 5
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
         HomeError: not writable, damaged, or of another version.
     """
     path = settings.ledger_file
-    is_new = path is not None and not path.exists()
+    is_new = path is not None and not path.exists() and not backups(path)
     if is_new:
         tell(f"new home: {settings.home}")
         for other in _nearby_homes(settings.home):
@@ -38,7 +37,8 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
     engine = open_engine(settings.ledger_url, create=True)
     try:
         if path is not None and not is_new:
-            _back_up(path, settings.home / "backups")
+            read_everything(engine)  # a copy of what cannot be read would be named as the way out
+            back_up(path)
         yield engine
     except UserInputError:
         alone = is_new and _is_alone(engine, sweep)
@@ -48,6 +48,16 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
         raise
     finally:
         engine.dispose()
+
+
+def read_everything(engine: sa.Engine) -> None:
+    """Decode every row of every sweep.
+
+    Raises:
+        HomeError: one cannot be.
+    """
+    for name in sweep_names(engine):
+        SweepReader(engine, name).snapshot()
 
 
 def _is_alone(engine: sa.Engine, sweep: str) -> bool:
@@ -77,20 +87,3 @@ def _holds(ledger: Path, sweep: str) -> bool:
             return connection.execute(query, (sweep,)).fetchone() is not None
     except sqlite3.Error:
         return False  # no ledger of ours; nothing to point at
-
-
-def _back_up(path: Path, folder: Path) -> None:
-    """A dated copy of a SQLite ledger at each start; the newest five are kept."""
-    folder.mkdir(exist_ok=True)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = folder / f"ledger-{stamp}.db"
-    aside = target.with_suffix(".tmp")
-    source, copy = sqlite3.connect(path), sqlite3.connect(aside)
-    try:
-        source.backup(copy)
-    finally:
-        source.close()
-        copy.close()
-    aside.replace(target)
-    for old in sorted(folder.glob("ledger-*.db"))[:-BACKUPS_KEPT]:
-        old.unlink()

@@ -28,7 +28,8 @@ from raybench.sweep.progress import (
     pair_state,
     search_owed,
 )
-from raybench.sweep.tables import pairs, profiles, sweeps, telling_damage
+from raybench.sweep.soundness import telling_damage
+from raybench.sweep.tables import meta, pairs, profiles, sweeps
 
 _STATES = {
     "RUNNING": "running",
@@ -113,6 +114,7 @@ class SweepReader:
             ).all()
             by_pair = self._trials(connection)
             measured = self._profiles(connection)
+            ledger_id = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "ledger_id"))
         spec = json.loads(header.spec)
         backbones = [json.loads(row.definition)["backbone_spec"] for row in pair_rows]
         return SweepSnapshot(
@@ -127,6 +129,7 @@ class SweepReader:
             ),
             lease=read_holder(self._engine, self.sweep),
             profiles=profiles_of(measured, backbones, spec["recipe"]["image_size"]),
+            ledger_id=ledger_id or "",
         )
 
     def _profiles(self, connection: Connection) -> tuple[Profile, ...]:

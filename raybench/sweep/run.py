@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -11,9 +10,11 @@ import sqlalchemy as sa
 
 from raybench.plan import Plan, make_plan
 from raybench.records import SweepSnapshot
-from raybench.settings import Settings
+from raybench.settings import Settings, private_files
 from raybench.spec import SweepSpec
 from raybench.sweep.device import check_device
+from raybench.sweep.difference import differences
+from raybench.sweep.disk import check_space
 from raybench.sweep.driving import Drive
 from raybench.sweep.home import open_home
 from raybench.sweep.lease import acquire
@@ -23,6 +24,7 @@ from raybench.sweep.preflight import check_everything
 from raybench.sweep.ray_session import ray_in_background
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.signals import Drain, drain_on_signals, exit_code_of
+from raybench.sweep.trouble import telling_trouble
 
 FLUSH_S = 120.0
 DRAINED_FLUSH_S = 5.0
@@ -61,7 +63,7 @@ def run_sweep(
     """
     options, observer = options or RunOptions(), observer or SilentObserver()
     plan = make_plan(spec)
-    with ExitStack() as stack:
+    with telling_trouble(settings.ledger_url), ExitStack() as stack:
         drain = stack.enter_context(drain_on_signals())
         engine = stack.enter_context(open_home(settings, spec.name, observer.message))
         lease = acquire(engine, spec.name, observer.message)
@@ -69,7 +71,9 @@ def run_sweep(
         check_device(spec)
         ray_ready = stack.enter_context(_ray(options))
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
-        snapshot = _register(plan, settings, engine, ledger, observer, options.accept_leaks)
+        stack.callback(ledger.close)
+        snapshot = _register(plan, settings, engine, ledger, observer, options)
+        stack.enter_context(private_files(settings.home))
         tracker = _start_tracker(options, engine, spec.name, stack)
         drive = Drive(plan, settings, options, observer, engine, ledger, lease, snapshot, drain)
         if ray_ready is None:
@@ -77,9 +81,8 @@ def run_sweep(
         else:
             ray_ready()
             drive.run_on_ray()
-        _flush(tracker, drain)
+        problem = _flush(tracker, drain)
         final = SweepReader(engine, spec.name).snapshot()
-        problem = None if tracker is None else tracker.problem
     return RunResult(final, drain.number, problem)
 
 
@@ -94,15 +97,17 @@ def _register(
     engine: sa.Engine,
     ledger: Ledger,
     observer: Observer,
-    accept_leaks: bool,
+    options: RunOptions,
 ) -> SweepSnapshot:
     """Preflight against what the ledger knows, then write plan and facts: nothing half-written."""
     name = plan.spec.name
     before = _snapshot_or_empty(engine, plan)
-    _say_difference(plan, before, observer)
+    for sentence in differences(plan, before):
+        observer.message(sentence)
     found = check_everything(
-        plan, settings, before, observer.message, ledger.read_manifest, accept_leaks
+        plan, settings, before, observer.message, ledger.read_manifest, options.accept_leaks
     )
+    check_space(plan, settings, before, found.facts, options, observer.message)
     ledger.register(plan)
     for dataset, manifest in found.manifests.items():
         ledger.write_manifest(dataset, manifest)
@@ -119,24 +124,6 @@ def _snapshot_or_empty(engine: sa.Engine, plan: Plan) -> SweepSnapshot:
     return SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())
 
 
-def _say_difference(plan: Plan, before: SweepSnapshot, observer: Observer) -> None:
-    """What is new, kept, and no longer in the file, before anything starts."""
-    known = {pair.id: pair for pair in before.pairs}
-    if not known:
-        return
-    now = {pair.id for pair in plan.pairs}
-    new = [p for p in plan.pairs if p.id not in known]
-    gone = [p for p in before.pairs if p.current and p.id not in now]
-    kept = len(plan.pairs) - len(new)
-    observer.message(
-        f"resuming: {kept} pairs kept, {len(new)} new, {len(gone)} no longer in the file"
-    )
-    for pair in new:
-        observer.message(f"  new: {pair.id}")
-    for row in gone:
-        observer.message(f"  kept, but no longer in the file: {row.id}")
-
-
 def _start_tracker(
     options: RunOptions, engine: sa.Engine, sweep: str, stack: ExitStack
 ) -> Tracker | None:
@@ -148,10 +135,8 @@ def _start_tracker(
     return tracker
 
 
-def _flush(tracker: Tracker | None, drain: Drain) -> None:
-    """A drain must end within seconds; what MLflow lacks then is sent by the next run or sync."""
-    started = time.monotonic()
-    while tracker is not None and not tracker.flush(1.0):
-        allowed = FLUSH_S if drain.number is None else DRAINED_FLUSH_S
-        if time.monotonic() - started > allowed or tracker.problem is not None:
-            return
+def _flush(tracker: Tracker | None, drain: Drain) -> str | None:
+    """What MLflow lacks, in words; the next run or sync sends it. A drain must end in seconds."""
+    if tracker is None:
+        return None
+    return tracker.finish(lambda: FLUSH_S if drain.number is None else DRAINED_FLUSH_S)

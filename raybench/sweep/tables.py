@@ -6,19 +6,25 @@ Optuna owns studies and trials. What has no place there (sweep, pairs, lease) st
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from raybench.errors import HomeError
+from raybench.redaction import redact
+from raybench.sweep.soundness import (
+    BUSY_TIMEOUT_S,
+    check_file,
+    check_optuna,
+    check_tables,
+    damaged,
+    reason_of,
+    sqlite_path,
+)
 from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
-
-BUSY_TIMEOUT_S = 60.0
 
 metadata = sa.MetaData()
 
@@ -87,15 +93,15 @@ profiles = sa.Table(
 )
 
 
+REQUIRED = (meta, sweeps, pairs, manifests, leases)
+"""What every ledger has; the other tables came later, and are made where they are missing."""
+
+
 def engine_options(url: str) -> dict[str, object]:
     """Arguments for ``create_engine``, the same for Optuna's engine and ours."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     return {"pool_pre_ping": True}
-
-
-def sqlite_path(url: str) -> Path | None:
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
 def open_engine(url: str, create: bool) -> Engine:
@@ -105,18 +111,29 @@ def open_engine(url: str, create: bool) -> Engine:
         HomeError: no ledger (and not ``create``), damaged, unreachable, or of another version.
     """
     path = sqlite_path(url)
+    if path is not None and "?" in url:  # the driver would open another file than is checked
+        raise HomeError(
+            f"the ledger {redact(url)}: what stands behind the ? is no part of a SQLite file's "
+            "name; give a --home, or sqlite:////folder/ledger.db, without one"
+        )
     if path is not None:
-        _check_file(path, create)
+        check_file(path, create)
     engine = _create_engine(url)
     try:
-        if not create or sa.inspect(engine).has_table(meta.name):
-            _check_version(engine, url)  # before anything is written to it
+        _check_content(engine, create)
         if create:
             _use_wal(engine)
             _create_tables(engine)
     except sa.exc.SQLAlchemyError as error:
-        raise HomeError(f"the ledger {_redacted(url)} cannot be opened: {_reason(error)}") from None
+        raise HomeError(_not_opened(url, error)) from None
     return engine
+
+
+def _not_opened(url: str, error: Exception) -> str:
+    reason = reason_of(error)
+    if isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
+        return damaged(url, reason)
+    return f"the ledger {redact(url)} cannot be opened: {reason}"
 
 
 def _create_engine(url: str) -> Engine:
@@ -124,31 +141,18 @@ def _create_engine(url: str) -> Engine:
         engine = sa.create_engine(url, **engine_options(url))
     except (sa.exc.ArgumentError, ValueError) as error:
         hint = "give a URL such as sqlite:////folder/ledger.db or postgresql://user@host/name"
-        raise HomeError(f"RAYBENCH_LEDGER_URL is no database URL ({error}); {hint}") from None
+        raise HomeError(
+            f"RAYBENCH_LEDGER_URL is no database URL ({redact(str(error))}); {hint}"
+        ) from None
     except ImportError as error:
         raise HomeError(
-            f"the ledger {_redacted(url)} needs a driver that is not installed: {error}"
+            f"the ledger {redact(url)} needs a driver that is not installed: {error}"
         ) from None
     if engine.dialect.name == "sqlite" and not engine.url.database:
-        raise HomeError(f"the ledger {url} would live in memory; give sqlite:////folder/ledger.db")
+        raise HomeError(
+            f"the ledger {redact(url)} would live in memory; give sqlite:////folder/ledger.db"
+        )
     return engine
-
-
-def _check_file(path: Path, create: bool) -> None:
-    """A SQLite file must be sound before anything is written to it."""
-    if not path.exists():
-        if not create:
-            raise HomeError(f"no ledger at {path}; run a sweep first, or give its --home")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    try:
-        with sqlite3.connect(path, timeout=BUSY_TIMEOUT_S) as connection:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        connection.close()
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # rubbish may stand in SQLite's own words
-        raise HomeError(_damaged(path, str(error))) from None
-    if verdict != "ok":
-        raise HomeError(_damaged(path, verdict))
 
 
 def _use_wal(engine: Engine) -> None:
@@ -156,31 +160,6 @@ def _use_wal(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-
-
-def _damaged(path: Path, reason: str) -> str:
-    copies = sorted((path.parent / "backups").glob("ledger-*.db"))
-    way_out = f"put back {copies[-1]}" if copies else "put back a copy of yours"
-    return (
-        f"the ledger {path} is damaged or not readable ({reason}); {way_out}, or use another --home"
-    )
-
-
-@contextmanager
-def telling_damage(engine: Engine) -> Iterator[None]:
-    """Rows that cannot be decoded: a page that SQLite's own check takes for sound may hold rubbish.
-
-    Raises:
-        HomeError: instead of what the decoder raises.
-    """
-    try:
-        yield
-    except (ValueError, KeyError, sa.exc.DatabaseError) as error:
-        if "locked" in str(error):
-            raise
-        path = sqlite_path(str(engine.url))
-        place = Path(_redacted(str(engine.url))) if path is None else path
-        raise HomeError(_damaged(place, _reason(error))) from error
 
 
 @contextmanager
@@ -199,7 +178,12 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 
 def _create_tables(engine: Engine) -> None:
     """Under the database's write lock: drivers that start at once must not both create."""
-    values = {"schema": LEDGER_SCHEMA, "result_version": RESULT_VERSION, "raybench": __version__}
+    values = {
+        "schema": LEDGER_SCHEMA,
+        "result_version": RESULT_VERSION,
+        "raybench": __version__,
+        "ledger_id": uuid.uuid4().hex,  # tells homes apart that share an MLflow server
+    }
     with write_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7233278)")
@@ -210,23 +194,31 @@ def _create_tables(engine: Engine) -> None:
                 connection.execute(meta.insert().values(key=key, value=str(value)))
 
 
-def _check_version(engine: Engine, url: str) -> None:
+def _check_content(engine: Engine, create: bool) -> None:
+    """Version and tables, before anything is written.
+
+    Raises:
+        HomeError: of another version, no ledger at all, or one of which parts are missing.
+    """
+    url = engine.url.render_as_string(hide_password=True)
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table(meta.name):
-            raise HomeError(f"{_redacted(url)} is no raybench ledger; give the --home of a sweep")
-        found = {row.key: row.value for row in connection.execute(sa.select(meta))}
+        found = set(sa.inspect(connection).get_table_names())
+        if meta.name in found:
+            _check_version({row.key: row.value for row in connection.execute(sa.select(meta))}, url)
+        check_tables(found, [table.name for table in REQUIRED], url)
+        if meta.name not in found:
+            if not create:
+                raise HomeError(f"{redact(url)} is no raybench ledger; give the --home of a sweep")
+            return
+        has_sweeps = connection.execute(sa.select(sweeps.c.sweep)).first() is not None
+        check_optuna(found, has_sweeps, url)
+
+
+def _check_version(found: Mapping[str, str], url: str) -> None:
     for key, ours in (("schema", LEDGER_SCHEMA), ("result_version", RESULT_VERSION)):
         if found.get(key) != str(ours):
             raise HomeError(
-                f"the ledger {_redacted(url)} was written by raybench {found.get('raybench', '?')} "
+                f"the ledger {redact(url)} was written by raybench {found.get('raybench', '?')} "
                 f"({key} {found.get(key, '?')}, this version reads {ours}); use that version, or a "
                 "new --home"
             )
-
-
-def _redacted(url: str) -> str:
-    return sa.engine.make_url(url).render_as_string(hide_password=True)
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0][:120]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -16,6 +18,7 @@ from raybench.sweep.assignment import Assignment, Capacity
 from raybench.sweep.lease import LeaseLostError, acquire
 from raybench.sweep.ledger import Ledger, study_name
 from raybench.sweep.reader import SweepReader, only_sweep
+from raybench.sweep.soundness import OPTUNA_TABLES
 from raybench.sweep.tables import leases, open_engine
 from tests.specs import pairs_spec, tiny_spec
 from tests.sweep.simulation import Home, Simulation, complete_record, epoch_record
@@ -141,7 +144,11 @@ def test_fence(tmp_path: Path) -> None:
     with pytest.raises(LeaseLostError):
         ledger.write_epoch(key, epoch_record(1, 0.5))
     with pytest.raises(LeaseLostError):
-        ledger.finish(key, complete_record(1, 0.5), [])
+        ledger.write_end(key, complete_record(1, 0.5))
+    with pytest.raises(LeaseLostError):
+        ledger.tell(key, complete_record(1, 0.5), [])
+    with pytest.raises(LeaseLostError):
+        ledger.take_back(key, [])
     with pytest.raises(LeaseLostError):
         ledger.create_search_trial(pair, 1)
     with pytest.raises(LeaseLostError):
@@ -209,3 +216,73 @@ def test_damaged_and_foreign_ledgers_are_refused(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(HomeError, match=r"schema 99, this version reads 1"):
         open_engine(url, create=True)
+
+
+FIRST_STARTS = """
+import multiprocessing, sys, time, warnings
+from pathlib import Path
+from raybench.errors import LeaseHeldError
+from raybench.plan import make_plan
+from raybench.sweep.lease import acquire
+from raybench.sweep.ledger import Ledger
+from raybench.sweep.reader import SweepReader
+from raybench.sweep.tables import open_engine
+from tests.specs import tiny_spec
+
+def start(url, name, barrier, answers):
+    spec = tiny_spec(name=name)
+    barrier.wait()
+    try:
+        engine = open_engine(url, create=True)
+        lease = acquire(engine, name)
+        ledger = Ledger(url, engine, spec, lease)
+        ledger.register(make_plan(spec))
+        ledger.create_search_trial(make_plan(spec).pairs[0], 0)
+        answers.put("done")
+        barrier.wait()
+        lease.release()
+    except LeaseHeldError:
+        answers.put("refused")
+        barrier.wait()
+    except BaseException as error:
+        answers.put(repr(error))
+        raise
+
+fork = multiprocessing.get_context("fork")
+for turn in range(int(sys.argv[2])):
+    url = f"sqlite:///{sys.argv[1]}/{turn}.db"
+    barrier, answers = fork.Barrier(8), fork.Queue()
+    names = [f"s{number % 6}" for number in range(8)]  # two pairs of rivals
+    drivers = [fork.Process(target=start, args=(url, name, barrier, answers)) for name in names]
+    for driver in drivers:
+        driver.start()
+    said = [answers.get(timeout=60) for _ in drivers]
+    for driver in drivers:
+        driver.join(60)
+    assert sorted(said) == ["done"] * 6 + ["refused"] * 2, said
+    engine = open_engine(url, create=False)
+    assert all(len(SweepReader(engine, name).snapshot().pairs[0].trials) == 1 for name in names)
+    engine.dispose()
+print("sound")
+"""
+
+
+def test_first_starts_at_once_make_one_ledger(tmp_path: Path) -> None:
+    """Eight drivers on a fresh file, three rounds: measured before, four of eight failed."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_STARTS, str(tmp_path), "3"],
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["sound"], done.stderr
+
+
+def test_the_tables_that_must_be_there_are_optunas(tmp_path: Path) -> None:
+    """What ``soundness`` lists as Optuna's are tables that Optuna makes."""
+    home = Home(tmp_path, tiny_spec())
+    with home.attempt():
+        pass
+    engine = open_engine(home.url, create=False)
+    assert set(sa.inspect(engine).get_table_names()) >= OPTUNA_TABLES
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("PRAGMA integrity_check")) == "ok"
+    engine.dispose()

@@ -1,0 +1,53 @@
+"""A ledger that can no longer be written while a sweep runs: a full disk, damage, a lost server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+
+from raybench.errors import HomeError, RaybenchError
+from raybench.redaction import redact
+from raybench.sweep.soundness import damaged, reason_of, sqlite_path
+
+_DAMAGE = ("malformed", "not a database", "disk image")
+
+
+@contextmanager
+def telling_trouble(url: str) -> Iterator[None]:
+    """Words for what the database of ``url`` raises, also through Optuna and Ray Tune.
+
+    Raises:
+        HomeError: in place of it.
+    """
+    try:
+        yield
+    except RaybenchError:
+        raise
+    except Exception as error:
+        cause = _database_error(error)
+        if cause is None:
+            raise
+        raise HomeError(_words(url, reason_of(cause))) from error
+
+
+def _database_error(error: BaseException | None) -> BaseException | None:
+    """The database's own, of those that ``error`` came from."""
+    found = None
+    while error is not None:
+        if isinstance(error, sa.exc.DBAPIError | StorageInternalError):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _words(url: str, reason: str) -> str:
+    if any(sign in reason for sign in _DAMAGE):
+        return damaged(url, reason)
+    hint = "make room on its disk" if "full" in reason else "see that it can be written"
+    return (
+        f"the ledger {sqlite_path(url) or redact(url)} cannot be written ({reason}); {hint} and "
+        "give the same command again: what is committed is kept"
+    )
