@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo check test test-ci clean
+.PHONY: setup demo check test test-ci chaos clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,12 @@ test: setup
 
 test-ci: setup
 	$(BIN)/pytest -m 'ray or slow or cluster'
+
+# SIGKILL real drivers, trials and nodes, compare with the unbroken run; SEED=n for other moments.
+SEED ?= 1
+chaos: setup
+	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED)
+	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED) --inline --tuned
 
 clean:
 	rm -rf $(VENV) build dist
