@@ -97,6 +97,8 @@ def _meaning(key: str, old: Any, new: Any, plan: Plan, kept: list[PairRow]) -> s
         return "what has run stays, and counts"
     if key in ("final.seeds", "final.configs"):
         return _finals(old, new)
+    if key == "keep":
+        return "for trials that end from now on"
     return ""
 
 
@@ -113,6 +115,6 @@ def _quota(kept: list[PairRow], trials: int) -> str:
 def _finals(old: Iterable[Any], new: Iterable[Any]) -> str:
     added = [str(value) for value in new if value not in list(old)]
     gone = [str(value) for value in old if value not in list(new)]
-    parts = [f"{', '.join(added)} will run"] if added else []
-    parts += [f"{', '.join(gone)} kept, but not counted"] if gone else []
+    parts = [f"added: {', '.join(added)}"] if added else []
+    parts += [f"kept, but not counted: {', '.join(gone)}"] if gone else []
     return "; ".join(parts)

@@ -108,8 +108,8 @@ BUDGETS: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"final": {"seeds": [1, 2], "configs": ["tuned", "default"]}},
         [
-            "final.seeds [0, 1] -> [1, 2]: 2 will run; 0 kept, but not counted",
-            'final.configs ["tuned"] -> ["tuned", "default"]: default will run',
+            "final.seeds [0, 1] -> [1, 2]: added: 2; kept, but not counted: 0",
+            'final.configs ["tuned"] -> ["tuned", "default"]: added: default',
         ],
     ),
     ({"resources": {"cpus": 2, "gpus": 0}}, ["resources.cpus 1 -> 2"]),
@@ -158,7 +158,7 @@ def test_a_key_that_an_older_version_did_not_know_is_no_change(tmp_path: Path) -
     before = simulated(tmp_path, tiny_spec())
     spec = {key: value for key, value in before.spec.items() if key != "keep"}
     assert len(said(tiny_spec(), replace(before, spec=spec))) == 1
-    assert said(tiny_spec(keep="winners"), replace(before, spec=spec))[1] == "keep all -> winners"
+    assert said(tiny_spec(keep="winners"), replace(before, spec=spec))[1] == "keep all -> winners: for trials that end from now on"
 
 
 # -- what is run ------------------------------------------------------------------------------
