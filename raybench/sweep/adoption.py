@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from raybench.records import SweepSnapshot, TrialRow
+from raybench.plan import Pair, Plan
+from raybench.records import PairRow, SweepSnapshot, TrialRow
 from raybench.sweep.ledger import Ledger, TrialKey
 from raybench.sweep.retries import TAKEN_UP_AGAIN
+
+
+def is_done(pair: Pair, row: PairRow | None) -> bool:
+    """Whether the pair is done, and the file asks for no more than it did then."""
+    return (
+        row is not None
+        and row.state == "done"
+        and pair.quota <= row.quota
+        and set(pair.final_seeds) <= set(row.final_seeds)
+        and set(pair.final_configs) <= set(row.final_configs)
+    )
+
+
+def nothing_is_owed(plan: Plan, before: SweepSnapshot) -> bool:
+    """Whether all that the file asks for has been run, and nothing is to be taken up again."""
+    known = {row.id: row for row in before.pairs}
+    rows = [known[pair.id] for pair in plan.pairs if is_done(pair, known.get(pair.id))]
+    failures = {trial.end.failure for row in rows for trial in row.trials if trial.end is not None}
+    return len(rows) == len(plan.pairs) and not failures & TAKEN_UP_AGAIN
 
 
 def take_up(row: TrialRow, ledger: Ledger) -> TrialRow:

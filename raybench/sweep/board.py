@@ -12,6 +12,7 @@ from raybench.records import EndRecord, EpochRecord, Phase, TrialRow, TrialState
 from raybench.selection import select_winner
 from raybench.space import Params
 from raybench.spec import SweepSpec
+from raybench.sweep.assignment import Assignment
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Fit
 from raybench.sweep.progress import (
@@ -153,6 +154,22 @@ class PairBoard:
 
     def next_number(self, phase: Phase) -> int:
         return len(self._rows[phase])
+
+    def assignment(self, key: TrialKey, fit: Fit) -> Assignment:
+        """The trial as it is handed out now."""
+        row = self.row(key)
+        source = None if row.source is None else self._rows["search"][row.source].end
+        return Assignment(
+            key=key,
+            pair=self.pair,
+            params=dict(row.params),
+            fit=fit,
+            known_epochs=len(row.epochs),
+            retry=len(row.failures),
+            seed=row.seed,
+            fold=row.fold,
+            source_epochs=None if source is None else source.best_epoch,
+        )
 
     def is_wanted(self, key: TrialKey) -> bool:
         """Whether an open trial of an earlier life should still be run."""

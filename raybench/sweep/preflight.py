@@ -13,9 +13,10 @@ from typing import Any
 from raybench.datasets.manifest import Manifest, differences
 from raybench.errors import DataError, RaybenchError, ResourceError, UserInputError
 from raybench.plan import Pair, Plan
-from raybench.records import PairRow, SweepSnapshot
+from raybench.records import SweepSnapshot
 from raybench.settings import Settings
 from raybench.spec import BackboneSpec
+from raybench.sweep.adoption import is_done
 from raybench.sweep.check_data import DatasetCheck, Facts, check_dataset
 
 Tell = Callable[[str], None]
@@ -106,18 +107,7 @@ def _key(backbone: BackboneSpec) -> str:
 
 def _open_pairs(plan: Plan, snapshot: SweepSnapshot) -> list[Pair]:
     known = {row.id: row for row in snapshot.pairs}
-    return [pair for pair in plan.pairs if not _is_done(pair, known.get(pair.id))]
-
-
-def _is_done(pair: Pair, row: PairRow | None) -> bool:
-    """Whether the pair is done, and the file asks for no more than it did then."""
-    return (
-        row is not None
-        and row.state == "done"
-        and pair.quota <= row.quota
-        and set(pair.final_seeds) <= set(row.final_seeds)
-        and set(pair.final_configs) <= set(row.final_configs)
-    )
+    return [pair for pair in plan.pairs if not is_done(pair, known.get(pair.id))]
 
 
 def _accepted_leaks(snapshot: SweepSnapshot) -> set[tuple[str, str]]:

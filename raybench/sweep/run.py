@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from raybench.plan import Plan, make_plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings, private_files
 from raybench.spec import SweepSpec
+from raybench.sweep.adoption import nothing_is_owed
 from raybench.sweep.device import check_device
 from raybench.sweep.difference import differences
 from raybench.sweep.disk import check_space
@@ -69,10 +69,12 @@ def run_sweep(
         lease = acquire(engine, spec.name, observer.message)
         stack.callback(lease.release)
         check_device(spec)
-        ray_ready = stack.enter_context(_ray(options))
+        before = _snapshot_or_empty(engine, plan)
+        here = options.inline or nothing_is_owed(plan, before)
+        ray_ready = stack.enter_context(nullcontext() if here else ray_in_background(options))
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
         stack.callback(ledger.close)
-        snapshot = _register(plan, settings, engine, ledger, observer, options)
+        snapshot = _register(plan, settings, engine, ledger, before, observer, options)
         stack.enter_context(private_files(settings.home))
         tracker = _start_tracker(options, engine, spec.name, stack)
         drive = Drive(plan, settings, options, observer, engine, ledger, lease, snapshot, drain)
@@ -86,22 +88,17 @@ def run_sweep(
     return RunResult(final, drain.number, problem)
 
 
-def _ray(options: RunOptions) -> AbstractContextManager[Callable[[], None] | None]:
-    """Ray, on its way; None for a run in this process."""
-    return nullcontext() if options.inline else ray_in_background(options)
-
-
 def _register(
     plan: Plan,
     settings: Settings,
     engine: sa.Engine,
     ledger: Ledger,
+    before: SweepSnapshot,
     observer: Observer,
     options: RunOptions,
 ) -> SweepSnapshot:
     """Preflight against what the ledger knows, then write plan and facts: nothing half-written."""
     name = plan.spec.name
-    before = _snapshot_or_empty(engine, plan)
     for sentence in differences(plan, before):
         observer.message(sentence)
     found = check_everything(

@@ -113,6 +113,9 @@ class SweepSearcher:
                     continue
                 if row.end is not None and row.end.state != "interrupted":
                     self._finish(board, key, row.end)
+                elif row.phase == "search" and board.stops_early(key):
+                    # Killed between its last epoch and the word that it was the last.
+                    self._finish(board, key, self._pruned(board, key, "early_stop"))
                 else:
                     self._rest(board, key)
                     board.returning.append(key)
@@ -138,7 +141,7 @@ class SweepSearcher:
                     board.returning.remove(key)
                     self._ledger.set_running(key)
                     board.set_state(key, "running")
-                    return self._assignment(board, key, fit)
+                    return board.assignment(key, fit)
         return None
 
     def _next_final(self) -> Assignment | None:
@@ -159,7 +162,7 @@ class SweepSearcher:
                 seed=run.seed, fold=run.fold, source=run.source,
             )
         )  # fmt: skip
-        return self._assignment(board, key, fit)
+        return board.assignment(key, fit)
 
     def _next_search(self) -> Assignment | None:
         boards = [b for b in self.boards.values() if b.may_search() and self._may_begin(b)]
@@ -168,31 +171,13 @@ class SweepSearcher:
                 number = board.asked
                 params = self._ledger.create_search_trial(board.pair, number)
                 row = TrialRow(board.pair.id, "search", number, "running", params, (), None)
-                return self._assignment(board, board.add(row), fit)
+                return board.assignment(board.add(row), fit)
         return None
 
     def _may_begin(self, board: PairBoard) -> bool:
         """Once the rest is kept for finals: one trial at a time, of pairs that have no result."""
         has_some = board.has_winner or board.active or board.returning
         return not (self._clock.finals_only and has_some)
-
-    def _assignment(self, board: PairBoard, key: TrialKey, fit: Fit) -> Assignment:
-        row = board.row(key)
-        source_epochs = None
-        if row.source is not None:
-            source = board.row((row.pair_id, "search", row.source))
-            source_epochs = source.end.best_epoch if source.end is not None else None
-        return Assignment(
-            key=key,
-            pair=board.pair,
-            params=dict(row.params),
-            fit=fit,
-            known_epochs=len(row.epochs),
-            retry=len(row.failures),
-            seed=row.seed,
-            fold=row.fold,
-            source_epochs=source_epochs,
-        )
 
     # -- hear --------------------------------------------------------------------------------
 

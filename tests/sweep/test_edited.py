@@ -158,7 +158,8 @@ def test_a_key_that_an_older_version_did_not_know_is_no_change(tmp_path: Path) -
     before = simulated(tmp_path, tiny_spec())
     spec = {key: value for key, value in before.spec.items() if key != "keep"}
     assert len(said(tiny_spec(), replace(before, spec=spec))) == 1
-    assert said(tiny_spec(keep="winners"), replace(before, spec=spec))[1] == "keep all -> winners: for trials that end from now on"
+    words = said(tiny_spec(keep="winners"), replace(before, spec=spec))
+    assert words[1].startswith("keep all -> winners")
 
 
 # -- what is run ------------------------------------------------------------------------------

@@ -165,15 +165,37 @@ def test_untold_end_is_told_without_running(tmp_path: Path) -> None:
         assignment = searcher.ask()
         assert isinstance(assignment, Assignment)
         searcher.receive(assignment.key, [epoch_record(1, 0.5)])
-        ledger = searcher._ledger
-        trial_id = ledger._trial_id(assignment.key)
-        from raybench.records import to_dict
-
-        ledger._storage.set_trial_user_attr(trial_id, "end", to_dict(complete_record(1, 0.5)))
+        searcher._ledger.write_end(assignment.key, complete_record(1, 0.5))
     with home.attempt() as searcher:
         following = searcher.ask()
         assert isinstance(following, Assignment)
         assert following.key[1] == "final"
+
+
+def test_an_unsaid_stop_is_made_up_for(tmp_path: Path) -> None:
+    """Killed between a trial's last epoch and the word that it was the last: not one epoch more.
+
+    Found by ``tests.chaos``: the table was not the unbroken run's.
+    """
+    search = {"sampler": "random", "ladder": 1, "early_stop": "asha"}
+    spec = pairs_spec(1, 4, search=search, recipe={"epochs": 3}, final={"seeds": [0]})
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        for value in (0.9, 0.8):
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            searcher.receive(assignment.key, [epoch_record(1, value)])
+            searcher.receive(assignment.key, [complete_record(1, value)])
+        assignment = searcher.ask()
+        assert isinstance(assignment, Assignment)
+        searcher._ledger.write_epoch(assignment.key, epoch_record(1, 0.1))
+    with home.attempt() as searcher:
+        following = searcher.ask()
+        assert isinstance(following, Assignment)
+        assert following.key == (assignment.key[0], "search", 3)
+    stopped = home.snapshot().pairs[0].trials[2]
+    assert stopped.end is not None
+    assert (stopped.state, stopped.end.reason, len(stopped.epochs)) == ("pruned", "early_stop", 1)
 
 
 def test_sweeps_with_alike_names_do_not_mix(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from raybench.errors import ResourceError
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings, resolve_settings
 from raybench.spec import SweepSpec
+from raybench.sweep import run
 from raybench.sweep.options import RunOptions, SilentObserver
 from raybench.sweep.run import RunResult, run_sweep
 from raybench.sweep.searcher import SweepSearcher
@@ -278,3 +280,19 @@ def test_runs_outside_the_main_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert [r.exit_code for r in results] == [0]
+
+
+def test_ray_is_started_only_for_what_is_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further run of a sweep that is done takes seconds, most of which Ray would take."""
+    settings = resolve_settings(tmp_path)
+    run_sweep(tiny_spec(final={"seeds": [0]}), settings, RunOptions(inline=True))
+
+    def refuse(options: RunOptions) -> None:
+        raise ResourceError("no Ray here")
+
+    monkeypatch.setattr(run, "ray_in_background", refuse)
+    assert run_sweep(tiny_spec(final={"seeds": [0]}), settings).exit_code == 0
+    with pytest.raises(ResourceError, match="no Ray here"):
+        run_sweep(tiny_spec(final={"seeds": [0, 1]}), settings)

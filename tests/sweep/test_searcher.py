@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raybench.plan import make_plan
 from raybench.records import EndRecord, FailureClass
+from raybench.sweep.adoption import nothing_is_owed
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Shape
@@ -256,6 +258,24 @@ def test_what_the_environment_failed_is_owed_by_the_next_attempt(
     assert pair.trials[0].failures[-1].startswith(failure)
     optuna_trials = optuna.load_study(study_name=f"{home.spec.name}/{pair.id}", storage=home.url)
     assert [t.state.name for t in optuna_trials.trials] == ["COMPLETE"] * 2
+
+
+def test_nothing_is_owed_once_all_is_done_and_nothing_to_be_taken_up(tmp_path: Path) -> None:
+    """What decides whether Ray is started at all."""
+    home = Home(tmp_path, pairs_spec(1, 2, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
+    plan = make_plan(home.spec)
+    for failure in ("disk", None):
+        with home.attempt() as searcher:
+            assert not nothing_is_owed(plan, home.snapshot())
+            while isinstance(assignment := searcher.ask(), Assignment):
+                if failure == "disk" and assignment.key[2] == 1:
+                    searcher.receive(assignment.key, [failed_record("disk")])
+                else:
+                    _succeed(searcher, assignment.key)
+        assert home.snapshot().pairs[0].state == "done"
+    assert nothing_is_owed(plan, home.snapshot())
+    assert not nothing_is_owed(make_plan(pairs_spec(2, 2)), home.snapshot())
+    assert not nothing_is_owed(make_plan(pairs_spec(1, 3)), home.snapshot())
 
 
 @pytest.mark.parametrize(("number", "failure"), [(errno.ENOSPC, "disk"), (errno.EIO, None)])
