@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from raybench.errors import HomeError
@@ -113,11 +116,56 @@ def private_umask(folder: Path) -> int:
     return stat.S_IRWXO | (~mode & stat.S_IRWXG if shared else stat.S_IRWXG)
 
 
+class _Umask:
+    """The one umask of this process, which uses in several threads share.
+
+    While they overlap, what any of them keeps from others is kept; the last one to end puts back
+    what was there before the first. Inside one thread its innermost use counts.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._before = 0
+        self._uses: dict[object, tuple[int, int]] = {}  # each: thread and umask, the oldest first
+
+    def begin(self, umask: int) -> object:
+        use = object()
+        with self._lock:
+            if not self._uses:
+                self._before = os.umask(umask)
+            self._uses[use] = threading.get_ident(), umask
+            self._set()
+        return use
+
+    def end(self, use: object) -> None:
+        with self._lock:
+            del self._uses[use]
+            self._set()
+
+    def _set(self) -> None:
+        innermost = dict(self._uses.values())
+        os.umask(reduce(or_, innermost.values()) if innermost else self._before)
+
+    def read(self) -> int:
+        """The umask now; to read it means to set it, so no other use may begin meanwhile."""
+        with self._lock:
+            now = os.umask(0o077)  # closed, should another thread write a file just now
+            os.umask(now)
+            return now
+
+
+_umask = _Umask()
+
+
+def current_umask() -> int:
+    return _umask.read()
+
+
 @contextmanager
 def private_files(folder: Path) -> Iterator[None]:
     """Meanwhile this process, and those that it starts, write files as private as ``folder``."""
-    before = os.umask(private_umask(folder))
+    use = _umask.begin(private_umask(folder))
     try:
         yield
     finally:
-        os.umask(before)
+        _umask.end(use)

@@ -6,14 +6,23 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
 
 import raybench
 from raybench.auditing import check_data
-from raybench.settings import create_home, private_files, private_umask, resolve_settings
+from raybench.report.files import write_text
+from raybench.settings import (
+    create_home,
+    current_umask,
+    private_files,
+    private_umask,
+    resolve_settings,
+)
 from tests.specs import tiny_data, write_sweep
 
 
@@ -57,6 +66,63 @@ def test_the_umask_comes_back_after_an_error(tmp_path):
         raise KeyError
 
 
+@pytest.fixture
+def homes(tmp_path) -> tuple[Path, Path]:
+    """A private one, and one that a group shares."""
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    for home, bits in ((own, 0o700), (shared, 0o2770)):
+        home.mkdir()
+        home.chmod(bits)
+    return own, shared
+
+
+def test_inside_one_thread_the_innermost_use_counts(homes):
+    own, shared = homes
+    with private_files(own):
+        with private_files(shared), private_files(own):
+            assert current_umask() == 0o077
+        assert current_umask() == 0o077
+        with private_files(shared):
+            assert current_umask() == 0o007
+        assert current_umask() == 0o077
+    assert current_umask() == 0o022
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_uses_that_overlap_in_threads(homes, first_ends_first):
+    """Neither end opens the other's files, and the last one puts back what was before the first."""
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        uses = [(one, private_files(homes[0])), (other, private_files(homes[1]))]
+        for thread, use in uses:
+            thread.submit(use.__enter__).result()
+            assert current_umask() == 0o077
+        ends = uses if first_ends_first else uses[::-1]
+        ends[0][0].submit(ends[0][1].__exit__, None, None, None).result()
+        assert current_umask() == (0o007 if first_ends_first else 0o077)
+        ends[1][0].submit(ends[1][1].__exit__, None, None, None).result()
+    assert current_umask() == 0o022
+
+
+def test_many_threads_at_once(homes, tmp_path):
+    tmp_path.chmod(0o755)
+    start = Barrier(8)
+
+    def write(number: int) -> set[int]:
+        start.wait()
+        modes = set()
+        for turn in range(50):
+            with private_files(homes[0]):
+                file = homes[0] / f"{number}-{turn}"
+                write_text(file.with_suffix(".txt"), "x")
+                file.touch()
+                modes |= {mode(file), mode(file.with_suffix(".txt"))}
+        return modes
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set().union(*pool.map(write, range(8))) == {0o600}
+    assert current_umask() == 0o022
+
+
 def test_a_home_that_is_not_there_is_private():
     assert private_umask(Path("/nowhere/at/all")) == 0o077
 
@@ -96,6 +162,18 @@ def used_home(tmp_path_factory) -> Path:
         run(folder, folder / "home")
     os.umask(before)
     return folder / "home"
+
+
+def test_two_runs_in_threads(tmp_path, used_home):
+    for name in "ab":
+        shutil.copytree(used_home / "cache", tmp_path / name / "home" / "cache")
+        (tmp_path / name / "home").chmod(0o700)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: run(tmp_path / name, tmp_path / name / "home"), "ab"))
+    assert current_umask() == 0o022
+    for name in "ab":
+        left = open_to_others(tmp_path / name / "home")
+        assert [path for path in left if not path.startswith("cache")] == []
 
 
 def test_ledger_copies_checkpoints_and_predictions_are_their_owners(used_home):

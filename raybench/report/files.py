@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from raybench.errors import HomeError
+from raybench.settings import current_umask
 
 
 def write_text(file: Path, text: str) -> Path:
@@ -33,14 +34,7 @@ def _fill_and_rename(temporary: Path, file: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~current_umask())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask; reading it means setting it (``tempfile`` makes files private)."""
-    mask = os.umask(0o077)  # closed meanwhile, should another thread write a file just now
-    os.umask(mask)
-    return mask

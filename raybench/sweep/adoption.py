@@ -7,35 +7,49 @@ from dataclasses import replace
 
 from raybench.plan import Pair, Plan
 from raybench.records import PairRow, SweepSnapshot, TrialRow
+from raybench.spec import SweepSpec
 from raybench.sweep.ledger import Ledger, TrialKey
-from raybench.sweep.retries import TAKEN_UP_AGAIN
+from raybench.sweep.progress import finals_wanted, is_exhausted, pair_state
+from raybench.sweep.retries import is_owed_again, taken_up_text, times_taken_up
 
 
-def is_done(pair: Pair, row: PairRow | None) -> bool:
-    """Whether the pair is done, and the file asks for no more than it did then."""
-    return (
-        row is not None
-        and row.state == "done"
-        and pair.quota <= row.quota
-        and set(pair.final_seeds) <= set(row.final_seeds)
-        and set(pair.final_configs) <= set(row.final_configs)
+def is_done(pair: Pair, row: PairRow | None, spec: SweepSpec) -> bool:
+    """Whether a pair owes nothing of what the file asks for now, whatever it asked for before."""
+    if row is None:
+        return False
+    exhausted = is_exhausted(row.trials, spec.budget.device_hours)
+    wanted = finals_wanted(
+        row.trials, pair.final_seeds, pair.folds, pair.final_configs, spec.search.metric
     )
+    state = pair_state(row.trials, pair.quota, exhausted, wanted, deadline=False)
+    return state == "done" and not any(is_owed_again(trial) for trial in row.trials)
 
 
-def nothing_is_owed(plan: Plan, before: SweepSnapshot) -> bool:
-    """Whether all that the file asks for has been run, and nothing is to be taken up again."""
+def done_pairs(plan: Plan, before: SweepSnapshot) -> set[str]:
+    """Ids of the pairs that owe nothing."""
     known = {row.id: row for row in before.pairs}
-    rows = [known[pair.id] for pair in plan.pairs if is_done(pair, known.get(pair.id))]
-    failures = {trial.end.failure for row in rows for trial in row.trials if trial.end is not None}
-    return len(rows) == len(plan.pairs) and not failures & TAKEN_UP_AGAIN
+    return {pair.id for pair in plan.pairs if is_done(pair, known.get(pair.id), plan.spec)}
 
 
-def take_up(row: TrialRow, ledger: Ledger) -> TrialRow:
-    """A trial as it goes on: where only its environment had failed, it is owed again."""
-    if row.end is None or row.end.failure not in TAKEN_UP_AGAIN:
-        return row
-    failures = (*row.failures, f"{row.end.failure}: {row.end.reason}")
-    ledger.take_back((row.pair_id, row.phase, row.number), list(failures))
+def trials_to_go_on(
+    plan: Plan, before: SweepSnapshot, ledger: Ledger, take_up: bool
+) -> dict[str, list[TrialRow]]:
+    """By pair, its trials; with ``take_up`` those whose environment had failed are owed again."""
+    known = {row.id: row.trials for row in before.pairs}
+    return {
+        pair.id: [
+            _taken_up(row, ledger) if take_up and is_owed_again(row) else row
+            for row in known.get(pair.id, ())
+        ]
+        for pair in plan.pairs
+    }
+
+
+def _taken_up(row: TrialRow, ledger: Ledger) -> TrialRow:
+    assert row.end is not None
+    failures = (*row.failures, taken_up_text(row.end))
+    key = (row.pair_id, row.phase, row.number)
+    ledger.take_back(key, list(failures), times_taken_up(row) + 1)
     return replace(row, state="waiting", end=None, failures=failures)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from raybench.plan import Pair
@@ -203,11 +203,27 @@ class PairBoard:
         return [*row.failures, text]
 
     def stops_early(self, key: TrialKey) -> bool:
-        """The rung rule for a search trial after its latest epoch; the ladder is exempt."""
+        """The rung rule for a search trial after its latest epoch."""
+        return self._stops_early(key, self._curves)
+
+    def should_have_stopped(self, key: TrialKey) -> bool:
+        """The rung rule as it was right after the trial's latest epoch, if it has any."""
+        row = self.row(key)
+        if not row.epochs:
+            return False
+        moment = row.epochs[-1].finished_at
+        curves = {
+            number: [self._height(r) for r in other.epochs if r.finished_at <= moment]
+            for number, other in self._rows["search"].items()
+        }
+        return self._stops_early(key, curves)
+
+    def _stops_early(self, key: TrialKey, curves: Mapping[int, list[float]]) -> bool:
+        """The ladder is exempt."""
         if key[2] < len(self.pair.ladder):
             return False
         epochs = int(self.row(key).params.get("epochs", self._spec.recipe.epochs))
-        return stops_early(self._spec.search.early_stop, self._curves, key[2], epochs)
+        return stops_early(self._spec.search.early_stop, curves, key[2], epochs)
 
     def _height(self, record: EpochRecord) -> float:
         """The metric of one epoch, larger is better."""

@@ -26,6 +26,7 @@ from raybench.sweep.options import RunOptions
 from raybench.sweep.packing import SHARES
 from raybench.sweep.progress import TERMINAL, search_owed
 from raybench.sweep.ray_session import is_private
+from raybench.sweep.retries import is_owed_again
 
 CHECKPOINTS_AT_ONCE = 3
 """The last two of a running trial, and the one that is being written."""
@@ -150,11 +151,13 @@ def _work(spec: SweepSpec, pair: Pair, row: PairRow | None, facts: Mapping[str, 
 
 
 def _owed(pair: Pair, row: PairRow | None) -> tuple[int, int]:
-    """Search trials and finals that have not ended, at most."""
+    """Search trials and finals that have not ended, or are owed again, at most."""
     if row is None:
         return pair.quota, pair.final_trials
-    ended = sum(trial.state in TERMINAL for trial in row.final_trials())
-    return search_owed(row.trials, pair.quota, False), max(0, pair.final_trials - ended)
+    finals = [t for t in row.final_trials() if t.state in TERMINAL and not is_owed_again(t)]
+    again = sum(is_owed_again(trial) for trial in row.search_trials())
+    searches = search_owed(row.trials, pair.quota, False) + again
+    return searches, max(0, pair.final_trials - len(finals))
 
 
 def _at_once(plan: Plan, options: RunOptions) -> int:
@@ -205,7 +208,7 @@ def _existing(place: Path) -> Path:
 
 
 def _refusal(need: Need, free: float, spec: SweepSpec, thrifty: Need) -> str:
-    ways = ["free some", "set RAYBENCH_STORAGE to a place with more"]
+    ways = ["free some", "move checkpoints/ to a place with more and set RAYBENCH_STORAGE to it"]
     if spec.keep != "winners" and thrifty.least < need.least:
         ways.append(f"give 'keep: winners' in the sweep file, which needs {_gb(thrifty.least)}")
     return (

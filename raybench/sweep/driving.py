@@ -16,7 +16,8 @@ from raybench.costs import expected_seconds
 from raybench.plan import Plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
-from raybench.sweep.assignment import Assignment, Capacity
+from raybench.sweep.adoption import done_pairs
+from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.configure import trial_config
 from raybench.sweep.device import Kind, local_kind, trial_device
 from raybench.sweep.footprints import Footprints
@@ -25,7 +26,7 @@ from raybench.sweep.lease import Lease
 from raybench.sweep.ledger import Ledger
 from raybench.sweep.measuring import Measure, pack
 from raybench.sweep.options import Observer, RunOptions
-from raybench.sweep.packing import Packing
+from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.ray_session import is_private
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.signals import Drain
@@ -46,6 +47,14 @@ class Drive:
     lease: Lease
     snapshot: SweepSnapshot
     drain: Drain
+
+    def close(self) -> None:
+        """Where nothing is owed: end what was left open, without asking for any device."""
+        fits = {pair.id: [Fit(pair.id, Shape(1.0, 0.0))] for pair in self.plan.pairs}
+        capacity = Capacity(math.inf, math.inf)
+        searcher = self._searcher(Packing(fits), lambda: capacity, on_cpu=True)
+        if searcher.ask() != FINISHED:
+            raise RuntimeError("nothing is owed, yet the searcher has work")
 
     def run_inline(self) -> None:
         """The same in this process, one trial at a time."""
@@ -106,7 +115,7 @@ class Drive:
             measure,
             self.options.max_gpus,
             self.observer.message,
-            {pair.id for pair in self.snapshot.pairs if pair.state == "done"},
+            done_pairs(self.plan, self.snapshot),
         )
 
     def _searcher(

@@ -20,8 +20,8 @@ from raybench.sweep.tables import leases, open_engine, sweeps
 def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> Iterator[sa.Engine]:
     """The home's ledger, for one run.
 
-    A new home says where it is and names nearby ones that hold this sweep; an old one gets a dated
-    copy of its ledger. When the user's input is refused, a new ledger is taken away again.
+    A new home says where it is and names nearby ones that hold this sweep. When the user's input
+    is refused, a new ledger is taken away again.
 
     Raises:
         HomeError: not writable, damaged, or of another version.
@@ -36,9 +36,6 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
     create_home(settings)
     engine = open_engine(settings.ledger_url, create=True)
     try:
-        if path is not None and not is_new:
-            read_everything(engine)  # a copy of what cannot be read would be named as the way out
-            back_up(path)
         yield engine
     except UserInputError:
         alone = is_new and _is_alone(engine, sweep)
@@ -50,14 +47,29 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
         engine.dispose()
 
 
-def read_everything(engine: sa.Engine) -> None:
-    """Decode every row of every sweep.
+def keep_copy(settings: Settings, reader: SweepReader) -> None:
+    """A dated copy of a ledger that has sweeps, once nothing stands in the way of this run.
+
+    ``reader``: of this sweep; what it knows is not read again. Everything is decoded before, since
+    a copy of what cannot be read would be named as the way out.
+
+    Raises:
+        HomeError: something cannot be decoded, or no copy be made.
+    """
+    read_everything(reader.engine, reader)
+    if settings.ledger_file is not None and sweep_names(reader.engine):
+        back_up(settings.ledger_file)
+
+
+def read_everything(engine: sa.Engine, known: SweepReader | None = None) -> None:
+    """Decode every row of every sweep, but those that ``known`` has decoded.
 
     Raises:
         HomeError: one cannot be.
     """
     for name in sweep_names(engine):
-        SweepReader(engine, name).snapshot()
+        if known is None or name != known.sweep:
+            SweepReader(engine, name).snapshot()
 
 
 def _is_alone(engine: sa.Engine, sweep: str) -> bool:

@@ -61,7 +61,9 @@ class Owner:
             me.boot_id,
             me.pid_namespace,
         )
-        return bool(self.boot_id) and here and _start_time(self.pid) != self.started
+        if not (self.boot_id and here) or _start_time(self.pid) == self.started:
+            return False
+        return not _is_hidden(self.pid)
 
 
 def _read(path: str) -> str:
@@ -82,6 +84,17 @@ def _start_time(pid: int) -> str:
     """Clock ticks after boot at which ``pid`` started; empty for one that is gone or a zombie."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return "" if not fields or fields[0] == "Z" else fields[19]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether it is another user's, of whom this /proc does not tell (mounted with hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not _start_time(pid)
+    except ProcessLookupError:
+        return False
+    return False
 
 
 class LeaseLostError(LeaseHeldError):

@@ -231,10 +231,11 @@ class Ledger:
         values = [value] if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(trial_id, state, values)
 
-    def take_back(self, key: TrialKey, failures: list[str]) -> None:
-        """Make a failed trial WAITING again; Optuna itself never opens one that was told.
+    def take_back(self, key: TrialKey, failures: list[str], time: int) -> None:
+        """Make a failed trial WAITING again, for the n-th time; Optuna never opens one again.
 
-        Only before anything has read the trial: Optuna keeps what has ended in memory.
+        Only before anything has read the trial: Optuna keeps what has ended in memory. A new row
+        for each time, so that readers see a change however fast the trial fails again.
         """
         trial_id = self._trial_id(key)
         with self._transaction() as connection:
@@ -247,6 +248,8 @@ class Ledger:
                 trials.update().where(trials.c.trial_id == trial_id).values(**waiting)
             )
             of_trial = attributes.c.trial_id == trial_id
+            row = {"trial_id": trial_id, "key": f"taken_up:{time}", "value_json": "true"}
+            connection.execute(attributes.insert().values(**row))
             connection.execute(attributes.delete().where(of_trial & (attributes.c.key == "end")))
         self.write_failures(key, failures)
 

@@ -16,7 +16,7 @@ from raybench.plan import Pair, Plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
 from raybench.spec import BackboneSpec
-from raybench.sweep.adoption import is_done
+from raybench.sweep.adoption import done_pairs
 from raybench.sweep.check_data import DatasetCheck, Facts, check_dataset
 
 Tell = Callable[[str], None]
@@ -106,8 +106,8 @@ def _key(backbone: BackboneSpec) -> str:
 
 
 def _open_pairs(plan: Plan, snapshot: SweepSnapshot) -> list[Pair]:
-    known = {row.id: row for row in snapshot.pairs}
-    return [pair for pair in plan.pairs if not is_done(pair, known.get(pair.id))]
+    done = done_pairs(plan, snapshot)
+    return [pair for pair in plan.pairs if pair.id not in done]
 
 
 def _accepted_leaks(snapshot: SweepSnapshot) -> set[tuple[str, str]]:

@@ -66,6 +66,12 @@ def sweep_names(engine: sa.Engine) -> list[str]:
         return sorted(connection.scalars(sa.select(sweeps.c.sweep)))
 
 
+def ledger_id(engine: sa.Engine) -> str:
+    """Tells ledgers apart, wherever they are moved."""
+    with telling_damage(engine), engine.connect() as connection:
+        return connection.scalar(sa.select(meta.c.value).where(meta.c.key == "ledger_id")) or ""
+
+
 def sweep_specs(engine: sa.Engine) -> dict[str, str]:
     """Every sweep's whole spec, as JSON."""
     with telling_damage(engine), engine.connect() as connection:
@@ -94,7 +100,7 @@ class SweepReader:
     """Snapshots of one sweep. Used from one thread: it keeps what it has parsed."""
 
     def __init__(self, engine: sa.Engine, sweep: str) -> None:
-        self._engine, self.sweep = engine, sweep
+        self.engine, self.sweep = engine, sweep
         self._known: dict[int, tuple[str, TrialRow]] = {}
         self._has_profiles = False
 
@@ -103,18 +109,17 @@ class SweepReader:
 
         Pair states and superseded finals are always derived from all trials.
         """
-        with telling_damage(self._engine):
+        with telling_damage(self.engine):
             return self._read_snapshot(None if keys is None else frozenset(keys))
 
     def _read_snapshot(self, wanted: frozenset[str] | None) -> SweepSnapshot:
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             header = connection.execute(sa.select(sweeps).where(sweeps.c.sweep == self.sweep)).one()
             pair_rows = connection.execute(
                 sa.select(pairs).where(pairs.c.sweep == self.sweep).order_by(pairs.c.position)
             ).all()
             by_pair = self._trials(connection)
             measured = self._profiles(connection)
-            ledger_id = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "ledger_id"))
         spec = json.loads(header.spec)
         backbones = [json.loads(row.definition)["backbone_spec"] for row in pair_rows]
         return SweepSnapshot(
@@ -127,9 +132,9 @@ class SweepReader:
                 _pair_row(row, by_pair.get(row.pair, []), spec, header.deadline, wanted)
                 for row in sorted(pair_rows, key=lambda row: (not row.current, row.position))
             ),
-            lease=read_holder(self._engine, self.sweep),
+            lease=read_holder(self.engine, self.sweep),
             profiles=profiles_of(measured, backbones, spec["recipe"]["image_size"]),
-            ledger_id=ledger_id or "",
+            ledger_id=ledger_id(self.engine),
         )
 
     def _profiles(self, connection: Connection) -> tuple[Profile, ...]:
@@ -139,7 +144,7 @@ class SweepReader:
 
     def versions(self) -> Mapping[str, str]:
         """Trial key -> text that changes whenever a committed row of that trial changes. Cheap."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             heads = self._heads(connection)
         return {
             "/".join((*self._pair_and_phase(head.study_name), str(head.number))): _version(head)

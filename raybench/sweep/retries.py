@@ -19,13 +19,30 @@ DISK_FAILURES_END = 3
 """In a row; then the disk is full for all."""
 TAKEN_UP_AGAIN = frozenset[FailureClass | None]({"disk", "infrastructure"})
 """The environment has failed, not the configuration: the next attempt goes on with the trial."""
+TAKEN_UP_AT_MOST = 2
+_TAKEN_UP = "taken up again after"
 
 
 def may_go_elsewhere(row: TrialRow, node_lost: bool) -> bool:
     """Whether a trial whose process or node has died is started again in this attempt."""
-    prefix = _infrastructure(row, node_lost)
-    earlier = sum(text.startswith(prefix) for text in row.failures)
+    prefix, earlier = _infrastructure(row, node_lost), 0
+    for text in row.failures:
+        earlier = 0 if text.startswith(_TAKEN_UP) else earlier + text.startswith(prefix)
     return earlier < (NODE_LOSSES if node_lost else INFRASTRUCTURE_RETRIES)
+
+
+def is_owed_again(row: TrialRow) -> bool:
+    """Whether the next attempt takes up a trial that has failed."""
+    failed_so = row.end is not None and row.end.failure in TAKEN_UP_AGAIN
+    return failed_so and times_taken_up(row) < TAKEN_UP_AT_MOST
+
+
+def times_taken_up(row: TrialRow) -> int:
+    return sum(text.startswith(_TAKEN_UP) for text in row.failures)
+
+
+def taken_up_text(end: EndRecord) -> str:
+    return f"{_TAKEN_UP} {end.failure}: {end.reason}"
 
 
 def failure_text(row: TrialRow, end: EndRecord, used: Fit, node_lost: bool) -> str:

@@ -11,18 +11,19 @@ from raybench.plan import Plan, make_plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings, private_files
 from raybench.spec import SweepSpec
-from raybench.sweep.adoption import nothing_is_owed
+from raybench.sweep.adoption import done_pairs
 from raybench.sweep.device import check_device
 from raybench.sweep.difference import differences
 from raybench.sweep.disk import check_space
 from raybench.sweep.driving import Drive
-from raybench.sweep.home import open_home
+from raybench.sweep.home import keep_copy, open_home
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
 from raybench.sweep.options import Observer, RunOptions, SilentObserver, Tracker
+from raybench.sweep.owner import claim_checkpoints
 from raybench.sweep.preflight import check_everything
 from raybench.sweep.ray_session import ray_in_background
-from raybench.sweep.reader import SweepReader
+from raybench.sweep.reader import SweepReader, ledger_id, sweep_names
 from raybench.sweep.signals import Drain, drain_on_signals, exit_code_of
 from raybench.sweep.trouble import telling_trouble
 
@@ -68,56 +69,61 @@ def run_sweep(
         engine = stack.enter_context(open_home(settings, spec.name, observer.message))
         lease = acquire(engine, spec.name, observer.message)
         stack.callback(lease.release)
-        check_device(spec)
-        before = _snapshot_or_empty(engine, plan)
-        here = options.inline or nothing_is_owed(plan, before)
-        ray_ready = stack.enter_context(nullcontext() if here else ray_in_background(options))
+        reader = SweepReader(engine, spec.name)
+        before = _snapshot_or_empty(reader, plan)
+        is_done = len(done_pairs(plan, before)) == len(plan.pairs)
+        if not is_done:
+            check_device(spec)
+        needs_ray = not (options.inline or is_done)
+        ray_ready = stack.enter_context(ray_in_background(options) if needs_ray else nullcontext())
         ledger = Ledger(settings.ledger_url, engine, spec, lease)
         stack.callback(ledger.close)
-        snapshot = _register(plan, settings, engine, ledger, before, observer, options)
+        snapshot = _register(plan, settings, reader, ledger, before, observer, options)
         stack.enter_context(private_files(settings.home))
         tracker = _start_tracker(options, engine, spec.name, stack)
         drive = Drive(plan, settings, options, observer, engine, ledger, lease, snapshot, drain)
-        if ray_ready is None:
+        if is_done:
+            drive.close()
+        elif ray_ready is None:
             drive.run_inline()
         else:
             ray_ready()
             drive.run_on_ray()
         problem = _flush(tracker, drain)
-        final = SweepReader(engine, spec.name).snapshot()
+        final = reader.snapshot()
     return RunResult(final, drain.number, problem)
 
 
 def _register(
     plan: Plan,
     settings: Settings,
-    engine: sa.Engine,
+    reader: SweepReader,
     ledger: Ledger,
     before: SweepSnapshot,
     observer: Observer,
     options: RunOptions,
 ) -> SweepSnapshot:
     """Preflight against what the ledger knows, then write plan and facts: nothing half-written."""
-    name = plan.spec.name
     for sentence in differences(plan, before):
         observer.message(sentence)
+    identity = ledger_id(reader.engine)
+    claim_checkpoints(settings, plan.spec.name, identity, before, observer.message)
     found = check_everything(
         plan, settings, before, observer.message, ledger.read_manifest, options.accept_leaks
     )
     check_space(plan, settings, before, found.facts, options, observer.message)
+    keep_copy(settings, reader)
     ledger.register(plan)
     for dataset, manifest in found.manifests.items():
         ledger.write_manifest(dataset, manifest)
     for pair_id, values in found.facts.items():
         ledger.set_facts(pair_id, values)
-    return SweepReader(engine, name).snapshot()
+    return reader.snapshot()
 
 
-def _snapshot_or_empty(engine: sa.Engine, plan: Plan) -> SweepSnapshot:
-    from raybench.sweep.reader import sweep_names
-
-    if plan.spec.name in sweep_names(engine):
-        return SweepReader(engine, plan.spec.name).snapshot()
+def _snapshot_or_empty(reader: SweepReader, plan: Plan) -> SweepSnapshot:
+    if plan.spec.name in sweep_names(reader.engine):
+        return reader.snapshot()
     return SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())
 
 

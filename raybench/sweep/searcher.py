@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from raybench.plan import Plan
 from raybench.records import EndRecord, FailureClass, Record, SweepSnapshot, TrialRow
-from raybench.sweep.adoption import former_trials, take_up
+from raybench.sweep.adoption import former_trials, trials_to_go_on
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity, Finished
 from raybench.sweep.board import PairBoard, PairProgress
 from raybench.sweep.ends import failed_end, pruned_end, skipped_end
@@ -59,10 +59,8 @@ class SweepSearcher:
         self._plan, self._ledger = plan, ledger
         self._files = files
         self._lock = threading.RLock()
-        rows = {pair.id: [take_up(row, ledger) for row in pair.trials] for pair in snapshot.pairs}
-        self.boards = {
-            pair.id: PairBoard(pair, plan.spec, rows.get(pair.id, ())) for pair in plan.pairs
-        }
+        rows = trials_to_go_on(plan, snapshot, ledger, take_up=remaining_s() > 0)
+        self.boards = {pair.id: PairBoard(pair, plan.spec, rows[pair.id]) for pair in plan.pairs}
         self._slots = Slots(
             self.boards, packing, capacity, expected_s or {}, bounded=remaining_s() < math.inf
         )
@@ -113,7 +111,7 @@ class SweepSearcher:
                     continue
                 if row.end is not None and row.end.state != "interrupted":
                     self._finish(board, key, row.end)
-                elif row.phase == "search" and board.stops_early(key):
+                elif row.phase == "search" and board.should_have_stopped(key):
                     # Killed between its last epoch and the word that it was the last.
                     self._finish(board, key, self._pruned(board, key, "early_stop"))
                 else:

@@ -29,6 +29,8 @@ OPTUNA_TABLES = frozenset(
     }
 )
 """What a sweep's results stand in; Optuna makes others beside."""
+DAMAGE = ("malformed", "not a database", "no such table", "no such column", "decode")
+"""What SQLite says of a file that is not as it was; all else may pass: a full disk, a lock."""
 _CANNOT_OPEN = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 )
@@ -54,6 +56,11 @@ def check_file(path: Path, create: bool) -> None:
             )
         if not create:
             raise HomeError(f"no ledger at {path}; run a sweep first, or give its --home")
+        if _was_used(path.parent):
+            raise HomeError(
+                f"checkpoints of sweeps are in {path.parent}, but no ledger: put a copy of yours "
+                f"at {path}, or set RAYBENCH_LEDGER_URL, or move checkpoints/ away to begin anew"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with private_files(path.parent):
             path.touch()
@@ -108,13 +115,9 @@ def check_tables(found: Collection[str], ours: Collection[str], url: str) -> Non
 
 
 def _was_used(home: Path) -> bool:
-    """Whether trials have run here: what a first start leaves before it has its tables is less."""
-    checkpoints = home / "checkpoints"
-    return (
-        (home / "mlflow.db").exists()
-        or any((home / FOLDER).glob("*.db"))
-        or (checkpoints.is_dir() and any(checkpoints.iterdir()))
-    )
+    """Whether trials have run here: by what nobody else leaves."""
+    of_trials = (home / "checkpoints").glob("*/*/*-*/a[0-9]*")
+    return any(True for _ in of_trials) or any((home / FOLDER).glob("ledger-*.db"))
 
 
 def check_optuna(found: Collection[str], has_sweeps: bool, url: str) -> None:
@@ -145,9 +148,12 @@ def telling_damage(engine: Engine) -> Iterator[None]:
     """
     try:
         yield
+    except sa.exc.OperationalError as error:
+        reason = reason_of(error)
+        if any(sign in reason for sign in DAMAGE):
+            raise HomeError(damaged(_url(engine), reason)) from error
+        raise HomeError(f"the ledger {_url(engine)} cannot be read now ({reason})") from error
     except (ValueError, KeyError, sa.exc.DatabaseError) as error:
-        if "locked" in str(error):
-            raise
         raise HomeError(damaged(_url(engine), reason_of(error))) from error
 
 

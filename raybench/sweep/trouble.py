@@ -10,9 +10,7 @@ from optuna.exceptions import StorageInternalError
 
 from raybench.errors import HomeError, RaybenchError
 from raybench.redaction import redact
-from raybench.sweep.soundness import damaged, reason_of, sqlite_path
-
-_DAMAGE = ("malformed", "not a database", "disk image")
+from raybench.sweep.soundness import DAMAGE, damaged, reason_of, sqlite_path
 
 
 @contextmanager
@@ -44,7 +42,7 @@ def _database_error(error: BaseException | None) -> BaseException | None:
 
 
 def _words(url: str, reason: str) -> str:
-    if any(sign in reason for sign in _DAMAGE):
+    if any(sign in reason for sign in DAMAGE):
         return damaged(url, reason)
     hint = "make room on its disk" if "full" in reason else "see that it can be written"
     return (

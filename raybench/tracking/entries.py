@@ -1,4 +1,6 @@
-"""What one MLflow run should hold, as plain values: pure functions of the ledger's rows.
+"""What one MLflow run should hold, as plain values: functions of the ledger's rows.
+
+Weights are referred to only while their file is there: a home moves, a storage changes its place.
 
 The time stamps come from the records, so that projecting the same rows again gives the same points.
 """
@@ -19,6 +21,8 @@ from raybench.records import (
     TrialState,
 )
 from raybench.sweep.retries import TAKEN_UP_AGAIN
+
+_MAX_PARAM = 6000  # MLflow refuses longer ones
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 CLOSED = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -77,6 +81,11 @@ class RunEntry:
     weights: Weights | None = None
     scores: frozenset[str] = frozenset()
     past: frozenset[str] = frozenset()
+
+
+def params_as_sent(entry: RunEntry) -> dict[str, str]:
+    """The run's parameters, cut to what MLflow takes."""
+    return {key: value[:_MAX_PARAM] for key, value in entry.params.items()}
 
 
 def milliseconds(seconds: float) -> int:
@@ -215,4 +224,13 @@ def _end_metrics(end: EndRecord) -> dict[str, float]:
 def _weights(end: EndRecord, root: Path) -> Weights | None:
     if end.weights_path is None or end.weights_sha256 is None:
         return None
-    return Weights((root / end.weights_path).absolute().as_uri(), end.weights_sha256)
+    path = (root / end.weights_path).absolute()
+    return Weights(path.as_uri(), end.weights_sha256) if _is_there(path) else None
+
+
+def _is_there(path: Path) -> bool:
+    """A storage that is out of reach holds back the reference, not the curve."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from raybench.errors import ResourceError
 from raybench.records import SweepSnapshot
+from raybench.tracking.problems import moved_store
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ def open_experiment(
     artefacts; None: the server decides.
 
     Raises:
-        ResourceError: there is one of either name, and neither is ours.
+        ResourceError: there is one of either name, and neither is ours; or ours keeps its artefacts
+            outside of ``artifact_root``, at the place that the home had before.
     """
     own_name = f"{header.sweep}-{header.ledger_id[:8]}"
     for name in (header.sweep, own_name):
@@ -42,6 +45,8 @@ def open_experiment(
                 return experiment_id, True
             experiment = client.get_experiment_by_name(name)
         if _is_ours(experiment, header, in_own_store=artifact_root is not None):
+            if artifact_root is not None:
+                _check_place(client, experiment, Path(artifact_root).resolve())
             _claim(client, experiment, header)
             return str(experiment.experiment_id), False
     raise ResourceError(
@@ -66,6 +71,22 @@ def _is_ours(experiment: Experiment, header: SweepSnapshot, *, in_own_store: boo
     if not header.ledger_id:
         return True
     return bool(tags[LEDGER_TAG] == header.ledger_id if LEDGER_TAG in tags else in_own_store)
+
+
+def _check_place(client: MlflowClient, experiment: Experiment, root: Path) -> None:
+    """MLflow keeps whole paths: a copied home would write its models into the original."""
+    place = _local(experiment.artifact_location)
+    if place is None or not place.is_relative_to(root):
+        old = experiment.artifact_location if place is None else str(place.parent)
+        raise moved_store(client.tracking_uri, old, root)
+
+
+def _local(location: str) -> Path | None:
+    """The folder, its links followed; None where the location is no local one."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path) if parts.scheme else location).resolve()
 
 
 def _claim(client: MlflowClient, experiment: Experiment, header: SweepSnapshot) -> None:

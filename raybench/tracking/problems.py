@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from raybench.errors import RaybenchError, ResourceError
 from raybench.redaction import redact
 from raybench.tracking.client import sqlite_file
 
@@ -24,6 +25,7 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 _OTHER_SCHEMA = re.compile(r"out-of-date database schema|Can't locate revision", re.IGNORECASE)
+_MADE_FOR = "was made for artefacts in"
 _REFUSED = re.compile(r"error code 40[13]|PERMISSION_DENIED|UNAUTHENTICATED|Permission denied")
 
 
@@ -43,6 +45,9 @@ class Problem:
 
 def what_is_wrong(error: BaseException, tracking_uri: str) -> Problem:
     """By what the error and those that it came from say; without secrets."""
+    if isinstance(error, RaybenchError):
+        text = " ".join(error.sentences)
+        return Problem("moved" if _MADE_FOR in text else type(error).__name__, text)
     said = _said(error)
     uri, file = redact(tracking_uri), sqlite_file(tracking_uri)
     if "Invalid Host header" in said:
@@ -67,6 +72,14 @@ def what_is_wrong(error: BaseException, tracking_uri: str) -> Problem:
         return Problem("refused", f"{uri} does not let us in; {how}")
     first = redact(str(error)).strip().partition("\n")[0][:_LONGEST]
     return Problem(type(error).__name__, f"{type(error).__name__}: {first}", True)
+
+
+def moved_store(tracking_uri: str, old_place: str, root: Path) -> ResourceError:
+    """The home's own store came here with a home that was moved or copied."""
+    file = sqlite_file(tracking_uri)
+    what = f"MLflow's database {file or tracking_uri} {_MADE_FOR} {old_place}, not in {root}"
+    why = "the home or its storage was moved or copied, and nothing is written to it"
+    return ResourceError(f"{what}: {why}" + (f"; {_anew(file)}" if file else ""))
 
 
 def _said(error: BaseException | None) -> str:

@@ -8,7 +8,6 @@ once, a parameter is never changed, and the store keeps one row per identical po
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -17,19 +16,23 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from raybench.analysis.numbers import plural
 from raybench.records import PairRow, SweepSnapshot, TrialRow
 from raybench.tracking.client import asked_once, connect
-from raybench.tracking.entries import CLOSED, SENT_TAG, Point, RunEntry, trial_entry
+from raybench.tracking.entries import (
+    CLOSED,
+    SENT_TAG,
+    Point,
+    RunEntry,
+    params_as_sent,
+    trial_entry,
+)
 from raybench.tracking.experiment import open_experiment
-from raybench.tracking.held import HeldRun, delete_run, held_runs
+from raybench.tracking.held import HeldRun, held_runs
 from raybench.tracking.models import dataset_input, export_winner, reference_weights
+from raybench.tracking.strangers import drop_strangers, tell_left_alone
 from raybench.tracking.summary import condense, exported_trial, pair_entry
 
-_logger = logging.getLogger(__name__)
-
 _MAX_TAG = 5000
-_MAX_PARAM = 6000  # MLflow refuses longer ones
 # Tags that come and go with the ledger's rows; others of ours stay once set.
 _PASSING = frozenset(
     {"raybench.failure", "raybench.reason", "raybench.superseded", "raybench.leaks"}
@@ -56,6 +59,7 @@ class Projection:
         self._experiment_id = ""
         self._runs: dict[str, HeldRun] = {}
         self._must_compare = False
+        self._left_alone: set[str] = set()
         self._ended: dict[str, dict[str, TrialRow]] = {}
         self._not_exported: set[str] = set()
 
@@ -77,6 +81,9 @@ class Projection:
             if key in held and held[key].id == mine.id:
                 held[key].points = mine.points
             as_left &= key in held and held[key].is_same(mine)
+        if as_left:  # else all are judged anew
+            for key in self._left_alone - self._runs.keys():
+                held.pop(key, None)
         self._runs, self._must_compare = held, not as_left
         return as_left
 
@@ -119,31 +126,16 @@ class Projection:
         return whole
 
     def _drop_strangers(self, snapshot: SweepSnapshot) -> None:
-        """Delete runs of another past than the ledger's, after a backup of it was put back.
-
-        Those of trials that the (whole) ``snapshot`` does not know, that had other parameters, or
-        other epochs; and those of their pairs, which sum them up. Only where the ledger has an
-        identity, and hence an experiment that is nobody else's.
-        """
-        if not snapshot.ledger_id:
-            return
-        entries = {
-            trial.key: trial_entry(snapshot, pair, trial, self._checkpoint_root)
-            for pair in snapshot.pairs
-            for trial in pair.trials
-        }
-        pairs = {pair.id for pair in snapshot.pairs}
-        strangers = {
-            key
-            for key, run in self._runs.items()
-            if key not in pairs and not (key in entries and _is_run_of(entries[key], run))
-        }
-        parents = {key.rsplit("/", 2)[0] for key in strangers} & self._runs.keys()
-        for key in sorted(strangers | parents):
-            delete_run(self._client, self._runs.pop(key))
-        if strangers:
-            held = plural(len(strangers), "run")
-            _logger.warning("MLflow held %s that the ledger does not have; deleted there", held)
+        left_alone = drop_strangers(
+            self._client,
+            self._runs,
+            snapshot,
+            self._checkpoint_root,
+            in_own_store=self._artifact_root is not None,
+        )
+        if left_alone - self._left_alone:
+            tell_left_alone(len(left_alone))
+        self._left_alone = left_alone
 
     def _update(self, run: HeldRun, entry: RunEntry, pair: PairRow) -> None:
         """Status last: a closed run is one that lacks nothing."""
@@ -158,7 +150,7 @@ class Projection:
 
     def _log(self, run: HeldRun, entry: RunEntry, points: Iterable[Point]) -> None:
         new_points = [p for p in points if p not in run.points]
-        new_params = {k: v for k, v in _params(entry).items() if k not in run.params}
+        new_params = {k: v for k, v in params_as_sent(entry).items() if k not in run.params}
         new_tags = {k: v for k, v in _cut(entry.tags).items() if run.tags.get(k) != v}
         for key in _PASSING & run.tags.keys() - entry.tags.keys():
             self._client.delete_tag(run.id, key)
@@ -222,20 +214,9 @@ class Projection:
         return self._runs[entry.key]
 
 
-def _is_run_of(entry: RunEntry, run: HeldRun) -> bool:
-    """Parameters and epochs are as the ledger has them, as far as MLflow was told of them."""
-    params = _params(entry)
-    same = all(params.get(key, value) == value for key, value in run.params.items())
-    return same and (SENT_TAG not in run.tags or run.tags[SENT_TAG] in entry.past)
-
-
 def _metric(point: Point, entry: RunEntry, run: HeldRun) -> Metric:
     """The end's metrics are also those of the weights, so that MLflow's model table ranks them."""
     return Metric(*point, model_id=run.models[entry.key] if point.key in entry.scores else None)
-
-
-def _params(entry: RunEntry) -> dict[str, str]:
-    return {key: value[:_MAX_PARAM] for key, value in entry.params.items()}
 
 
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from raybench.trial.failures import DrainRequested, end_of_failure
 from raybench.trial.meter import Meter
 from raybench.trial.predict import (
     PREDICTIONS_NAME,
+    discard_results,
     read_end,
     write_end,
     write_test_predictions,
@@ -73,6 +74,7 @@ def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord,
         history, end = finished
         yield from (record for record in history if record.epoch > config.known_epochs)
         return end
+    discard_results(config.own_folder)
     if config.recipe.get("method", "finetune") != "finetune":
         return (yield from run_probe(config, should_stop))
     session = open_session(config)

@@ -12,6 +12,7 @@ from torch import Tensor
 from raybench.datasets.task import Task
 from raybench.records import EndRecord, EpochRecord, from_dict, to_dict
 from raybench.trial import files
+from raybench.trial.checkpoint import BEST_NAME
 from raybench.trial.config import TrialConfig
 from raybench.trial.progress import history_from
 
@@ -90,3 +91,9 @@ def _is_sound(root: Path, path: str, digest: str | None) -> bool:
     place = (root / path).resolve()
     inside = place.is_relative_to(root.resolve()) and place.is_file()
     return inside and files.sha256_of(place) == digest
+
+
+def discard_results(folder: Path) -> None:
+    """What an end that never came, or another configuration's, has left where this trial writes."""
+    for name in (BEST_NAME, PREDICTIONS_NAME, END_NAME):
+        (folder / name).unlink(missing_ok=True)

@@ -174,9 +174,9 @@ def test_what_cannot_fit_is_refused_with_every_way_out(
     (words,) = refused.value.sentences
     assert words == (
         f"the sweep needs at least 0.032 GB at {tmp_path / 'home' / 'checkpoints'} (weights that "
-        "are kept, and a checkpoint), and 0.03 GB are free there; free some, or set "
-        "RAYBENCH_STORAGE to a place with more, or give 'keep: winners' in the sweep file, which "
-        "needs 0.024 GB"
+        "are kept, and a checkpoint), and 0.03 GB are free there; free some, or move "
+        "checkpoints/ to a place with more and set RAYBENCH_STORAGE to it, or give 'keep: winners' "
+        "in the sweep file, which needs 0.024 GB"
     )
     free(20e6)
     with pytest.raises(ResourceError) as refused:
@@ -258,7 +258,9 @@ def test_weights_that_the_driver_cannot_write_are_that_trials_failure_and_owed_a
         Simulation(searcher, random.Random(0), 2).run()
     (again,) = home.snapshot().pairs[0].search_trials()
     assert again.state == "pruned" and again.epochs == first.epochs and again.end is not None
-    assert again.end.reason == "budget" and again.failures[0].startswith("disk: ")
+    assert again.end.reason == "budget" and again.failures[0].startswith(
+        "taken up again after disk: "
+    )
 
 
 def test_three_full_disks_in_a_row_end_the_asking(

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from raybench.errors import LeaseHeldError
+from raybench.sweep import lease as lease_module
 from raybench.sweep.lease import Lease, LeaseLostError, Owner, acquire, read_holder
 from raybench.sweep.tables import leases, open_engine
 
@@ -144,3 +145,27 @@ def test_races_have_one_winner(tmp_path: Path) -> None:
     for driver in drivers:
         driver.communicate("\n", timeout=60)
     assert sorted(said) == ["refused"] * 7 + ["won"]
+
+
+def test_another_users_process_that_proc_hides_is_not_taken_for_dead(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc mounted with hidepid, a home that a group shares: watched, not taken over at once."""
+    first = acquire(engine, "s")
+
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module, "_start_time", lambda pid: "")
+        patch.setattr(lease_module.os, "kill", forbidden)
+        said: list[str] = []
+
+        def beat(text: str) -> None:
+            said.append(text)
+            first._beat(released=False)
+
+        with pytest.raises(LeaseHeldError):
+            acquire(engine, "s", beat, silence_s=0.2)
+        assert "may still run" in said[0]
+    first.release()

@@ -6,6 +6,7 @@ import math
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from raybench.errors import HomeError
 from raybench.plan import make_plan
+from raybench.records import EndRecord
 from raybench.sweep.assignment import Assignment, Capacity
 from raybench.sweep.lease import LeaseLostError, acquire
 from raybench.sweep.ledger import Ledger, study_name
@@ -148,7 +150,7 @@ def test_fence(tmp_path: Path) -> None:
     with pytest.raises(LeaseLostError):
         ledger.tell(key, complete_record(1, 0.5), [])
     with pytest.raises(LeaseLostError):
-        ledger.take_back(key, [])
+        ledger.take_back(key, [], 1)
     with pytest.raises(LeaseLostError):
         ledger.create_search_trial(pair, 1)
     with pytest.raises(LeaseLostError):
@@ -196,6 +198,26 @@ def test_an_unsaid_stop_is_made_up_for(tmp_path: Path) -> None:
     stopped = home.snapshot().pairs[0].trials[2]
     assert stopped.end is not None
     assert (stopped.state, stopped.end.reason, len(stopped.epochs)) == ("pruned", "early_stop", 1)
+
+
+def test_a_drain_does_not_judge_a_trial_anew(tmp_path: Path) -> None:
+    """It had passed its rung before better ones came by, and goes on as it would have."""
+    search = {"sampler": "random", "ladder": 1, "early_stop": "asha"}
+    spec = pairs_spec(1, 4, search=search, recipe={"epochs": 3}, final={"seeds": [0]})
+    home = Home(tmp_path, spec, capacity=Capacity(4.0, 0.0))
+    with home.attempt() as searcher:
+        asked = [searcher.ask() for _ in range(4)]
+        keys = [a.key for a in asked if isinstance(a, Assignment)]
+        values = zip(keys[1:] + keys[:1], (0.5, 0.8, 0.9, 0.7), strict=True)
+        for moment, (key, value) in enumerate(values):
+            record = replace(epoch_record(1, value), finished_at=1.7e9 + moment)
+            searcher.receive(key, [record])
+        searcher.drain()
+        for key in keys:
+            searcher.receive(key, [EndRecord("interrupted", 1.7e9)])
+    with home.attempt() as searcher:
+        again = [searcher.ask() for _ in range(4)]
+    assert keys[1] in {a.key for a in again if isinstance(a, Assignment)}
 
 
 def test_sweeps_with_alike_names_do_not_mix(tmp_path: Path) -> None:

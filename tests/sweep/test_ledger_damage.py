@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import raybench
 from raybench.cli import main
+from raybench.errors import HomeError
 from raybench.sweep.backups import KEPT, back_up, backups
-from raybench.sweep.soundness import OPTUNA_TABLES
+from raybench.sweep.soundness import OPTUNA_TABLES, telling_damage
 from raybench.sweep.tables import REQUIRED, open_engine
 from raybench.trial.files import sha256_of
 from tests.specs import tiny_data, write_sweep
@@ -350,3 +352,38 @@ def test_a_copy_is_complete_private_and_stands_alone(home: Path) -> None:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert connection.execute("SELECT active_s FROM raybench_sweeps").fetchone()[0] > 1
     assert {path.suffix for path in copy.parent.iterdir()} == {".db"}
+
+
+@pytest.mark.parametrize(
+    ("words", "is_damage"),
+    [
+        ("unable to open database file", False),
+        ("database or disk is full", False),
+        ("database is locked", False),
+        ("database disk image is malformed", True),
+        ("no such table: studies", True),
+    ],
+)
+def test_what_may_pass_is_not_called_damage(home: Path, words: str, is_damage: bool) -> None:
+    """Out of file descriptors, a full disk: whoever puts an old copy back then loses work."""
+    back_up(home / "ledger.db")
+    engine = open_engine(f"sqlite:///{home / 'ledger.db'}", create=False)
+    error = sa.exc.OperationalError("SELECT", {}, sqlite3.OperationalError(words))
+    with pytest.raises(HomeError) as told, telling_damage(engine):
+        raise error
+    engine.dispose()
+    assert words in str(told.value)
+    assert ("backups" in str(told.value)) == is_damage
+
+
+def test_somebody_elses_checkpoints_folder_is_no_sign_of_a_lost_ledger(tmp_path: Path) -> None:
+    """A project's folder as home: what trials leave there is told from what others do."""
+    (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "mine" / "last.ckpt").write_text("theirs")
+    open_engine(f"sqlite:///{tmp_path / 'ledger.db'}", create=True).dispose()
+    other = tmp_path / "other"
+    (other / "checkpoints" / "sweep" / "pair" / "search-0" / "a1").mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(HomeError, match="but no ledger: put a copy"):
+            open_engine(f"sqlite:///{other / 'ledger.db'}", create=True)
+        assert not (other / "ledger.db").exists()

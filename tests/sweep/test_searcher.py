@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from raybench.plan import make_plan
 from raybench.records import EndRecord, FailureClass
-from raybench.sweep.adoption import nothing_is_owed
+from raybench.sweep.adoption import done_pairs
 from raybench.sweep.assignment import FINISHED, Assignment, Capacity
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Shape
+from raybench.sweep.reader import SweepReader
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.slots import Slots
+from raybench.sweep.tables import open_engine
 from raybench.sweep.trial_files import TrialFiles
 from tests.specs import pairs_spec, tiny_spec
 from tests.sweep.simulation import (
@@ -255,27 +257,88 @@ def test_what_the_environment_failed_is_owed_by_the_next_attempt(
         assert again == FINISHED
     (pair,) = home.snapshot().pairs
     assert [t.state for t in pair.trials] == ["complete"] * 3
-    assert pair.trials[0].failures[-1].startswith(failure)
+    assert pair.trials[0].failures[-1].startswith(f"taken up again after {failure}")
     optuna_trials = optuna.load_study(study_name=f"{home.spec.name}/{pair.id}", storage=home.url)
     assert [t.state.name for t in optuna_trials.trials] == ["COMPLETE"] * 2
 
 
-def test_nothing_is_owed_once_all_is_done_and_nothing_to_be_taken_up(tmp_path: Path) -> None:
-    """What decides whether Ray is started at all."""
+def test_a_pair_is_done_by_what_the_file_asks_for_now(tmp_path: Path) -> None:
+    """What decides whether Ray is started at all; the ledger knows what was asked for before."""
+    budget = {"trials": 2, "device_hours": 1e-9}
+    recipe = {"epochs": 1}
+    spec = tiny_spec(budget=budget, recipe=recipe)
+    home = Home(tmp_path, spec, capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        while isinstance(assignment := searcher.ask(), Assignment):
+            _succeed(searcher, assignment.key)
+    before = home.snapshot()
+    assert before.pairs[0].state == "done"
+
+    def done(**changes: object) -> int:
+        return len(done_pairs(make_plan(tiny_spec(recipe=recipe, **changes)), before))
+
+    assert done(budget=budget) == 1
+    assert done(budget=budget | {"device_hours": 1.0}) == 0
+    assert done(budget={"trials": 1}) == 1
+    assert done(budget=budget, final={"seeds": [0, 1, 2]}) == 0
+
+
+def test_what_is_to_be_taken_up_is_not_done_until_it_was_twice(tmp_path: Path) -> None:
+    """A trial that fails its environment for ever does not keep a sweep open for ever."""
     home = Home(tmp_path, pairs_spec(1, 2, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
-    plan = make_plan(home.spec)
-    for failure in ("disk", None):
+    plan, asked = make_plan(home.spec), []
+    for _ in range(5):
         with home.attempt() as searcher:
-            assert not nothing_is_owed(plan, home.snapshot())
+            asked.append(0)
             while isinstance(assignment := searcher.ask(), Assignment):
-                if failure == "disk" and assignment.key[2] == 1:
+                asked[-1] += 1
+                if assignment.key[1:] == ("search", 1):
                     searcher.receive(assignment.key, [failed_record("disk")])
                 else:
                     _succeed(searcher, assignment.key)
         assert home.snapshot().pairs[0].state == "done"
-    assert nothing_is_owed(plan, home.snapshot())
-    assert not nothing_is_owed(make_plan(pairs_spec(2, 2)), home.snapshot())
-    assert not nothing_is_owed(make_plan(pairs_spec(1, 3)), home.snapshot())
+        assert bool(done_pairs(plan, home.snapshot())) == (len(asked) > 2)
+    assert asked == [3, 1, 1, 0, 0]
+
+
+def test_readers_see_that_a_trial_was_taken_up_and_failed_again(tmp_path: Path) -> None:
+    """SQLite gives the number of a deleted row again; MLflow's side goes by these."""
+    home = Home(tmp_path, pairs_spec(1, 1), capacity=Capacity(1.0, 0.0))
+    versions = []
+    for _ in range(3):
+        with home.attempt() as searcher:
+            assignment = searcher.ask()
+            assert isinstance(assignment, Assignment)
+            searcher.receive(assignment.key, [failed_record("disk")])
+        engine = open_engine(home.url, create=False)
+        versions += SweepReader(engine, home.spec.name).versions().values()
+        engine.dispose()
+    assert len(set(versions)) == 3
+
+
+def test_trials_of_a_pair_that_left_the_file_stay_as_they_are(tmp_path: Path) -> None:
+    with Home(tmp_path, pairs_spec(2, 1)).attempt() as searcher:
+        while isinstance(assignment := searcher.ask(), Assignment):
+            searcher.receive(assignment.key, [failed_record("disk")])
+    home = Home(tmp_path, pairs_spec(1, 1))
+    with home.attempt() as searcher:
+        assert isinstance(searcher.ask(), Assignment)
+    assert [pair.state for pair in home.snapshot().pairs] == ["searching", "failed"]
+
+
+def test_no_clock_no_taking_up(tmp_path: Path) -> None:
+    """A sweep that is done stays done when its wall clock is spent."""
+    home = Home(tmp_path, pairs_spec(1, 2, final={"seeds": [0]}), capacity=Capacity(1.0, 0.0))
+    with home.attempt() as searcher:
+        while isinstance(assignment := searcher.ask(), Assignment):
+            if assignment.key[2] == 1:
+                searcher.receive(assignment.key, [failed_record("disk")])
+            else:
+                _succeed(searcher, assignment.key)
+    home.remaining_s = lambda: 0.0
+    with home.attempt() as searcher:
+        assert searcher.ask() == FINISHED
+    assert home.snapshot().pairs[0].trials[1].state == "failed"
 
 
 @pytest.mark.parametrize(("number", "failure"), [(errno.ENOSPC, "disk"), (errno.EIO, None)])

@@ -38,6 +38,16 @@ def new_store(tmp_path: Path, empty_database: Path) -> Iterator[Callable[[str], 
         store.close()
 
 
+@pytest.fixture
+def kept_weights(tmp_path: Path) -> Path:
+    """The checkpoints' folder with best weights of trials 0 and 1."""
+    root = tmp_path / "checkpoints"
+    for number in (0, 1):
+        (root / "p" / str(number)).mkdir(parents=True)
+        (root / "p" / str(number) / "best.safetensors").write_bytes(b"w")
+    return root
+
+
 @pytest.fixture(scope="module")
 def mlflow_server(
     tmp_path_factory: pytest.TempPathFactory, empty_database: Path

@@ -54,6 +54,14 @@ def final(seed: int, test_accuracy: float, **end: Any) -> TrialRow:
     )
 
 
+def with_weights(row: TrialRow) -> TrialRow:
+    """As ``row``, with kept weights: the file that the fixture ``kept_weights`` makes."""
+    assert row.end is not None
+    path = f"p/{row.number}/best.safetensors"
+    end = dataclasses.replace(row.end, weights_path=path, weights_sha256="ab")
+    return dataclasses.replace(row, end=end)
+
+
 def pair(*trials: TrialRow, **changes: Any) -> PairRow:
     """Pair ``p``: resnet18 on digits."""
     row = PairRow(

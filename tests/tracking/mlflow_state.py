@@ -17,10 +17,11 @@ from raybench.tracking.session import Session
 
 @dataclass
 class Store:
-    """A home's MLflow store."""
+    """A home's MLflow store; not ``own``: one that other homes write to as well."""
 
     folder: Path
     checkpoint_root: Path
+    own: bool = True
 
     @property
     def uri(self) -> str:
@@ -31,7 +32,8 @@ class Store:
         return connect(self.uri)
 
     def projection(self) -> Projection:
-        return open_projection(self.uri, str(self.folder / "artifacts"), self.checkpoint_root)
+        artifact_root = str(self.folder / "artifacts") if self.own else None
+        return open_projection(self.uri, artifact_root, self.checkpoint_root)
 
     def session(self, ledger: LedgerReader) -> Session:
         return Session(ledger, self.projection())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from raybench.records import TrialRow, TrialState
 from raybench.tracking.entries import RunEntry, trial_entry
-from tests.tracking.fake_ledger import FakeLedger, final, pair, trial
-
-ROOT = Path("/checkpoints")
+from tests.tracking.fake_ledger import FakeLedger, final, pair, trial, with_weights
 
 
-def entry_of(row: TrialRow) -> RunEntry:
+def entry_of(row: TrialRow, root: Path = Path("/checkpoints")) -> RunEntry:
     owner = pair(row)
-    return trial_entry(FakeLedger(owner).snapshot(), owner, row, ROOT)
+    return trial_entry(FakeLedger(owner).snapshot(), owner, row, root)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,20 @@ def test_names_say_what_was_tried() -> None:
     assert entry_of(final(seed=1, test_accuracy=0.9)).params["final_seed"] == "1"
 
 
-def test_weights_are_referenced_by_absolute_uri() -> None:
-    entry = entry_of(final(0, 0.9, weights_path="p/w.safetensors", weights_sha256="ab"))
-    assert entry.tags["raybench.weights"] == "file:///checkpoints/p/w.safetensors"
+def test_weights_are_referenced_by_absolute_uri(kept_weights: Path) -> None:
+    entry = entry_of(with_weights(final(0, 0.9)), kept_weights)
+    assert entry.tags["raybench.weights"] == f"file://{kept_weights}/p/0/best.safetensors"
     assert entry.tags["raybench.weights_sha256"] == "ab"
     assert "test/accuracy" in entry.scores
+
+
+@pytest.mark.parametrize("answer", [False, OSError(errno.ESTALE, "stale file handle")])
+def test_weights_that_are_not_there_are_not_referenced(
+    kept_weights: Path, answer: bool | OSError
+) -> None:
+    """Nor those of a storage that does not answer."""
+    with mock.patch.object(Path, "is_file", side_effect=[answer]):
+        entry = entry_of(with_weights(final(0, 0.9)), kept_weights)
+    assert entry.weights is None and not entry.scores
+    assert not [tag for tag in entry.tags if tag.startswith("raybench.weights")]
+    assert "test/accuracy" in {point.key for point in entry.points}

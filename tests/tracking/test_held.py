@@ -9,15 +9,15 @@ import pytest
 from mlflow.entities import LoggedModelOutput
 
 from raybench.tracking.held import held_runs
-from tests.tracking.fake_ledger import FakeLedger, final, pair, trial
+from tests.tracking.fake_ledger import FakeLedger, final, pair, trial, with_weights
 from tests.tracking.mlflow_state import Store
 
 NewStore = Callable[[str], Store]
-WEIGHTS = {"weights_path": "p/best.safetensors", "weights_sha256": "ab"}
+pytestmark = pytest.mark.usefixtures("kept_weights")
 
 
 def ledger_of_two() -> FakeLedger:
-    return FakeLedger(pair(trial(0, (0.5, 0.6)), final(0, 0.9, **WEIGHTS), state="final"))
+    return FakeLedger(pair(trial(0, (0.5, 0.6)), with_weights(final(0, 0.9)), state="final"))
 
 
 def make_twins(store: Store, key: str, tag: str) -> list[str]:
@@ -97,7 +97,7 @@ def test_one_model_of_a_run_stays_the_one_that_its_page_shows(store: Store) -> N
 
 def test_a_link_is_made_once(store: Store) -> None:
     """The model was linked, the answer was lost: MLflow would keep a second line."""
-    row = final(0, 0.9, **WEIGHTS)
+    row = with_weights(final(0, 0.9))
     ledger = FakeLedger(pair(trial(0, (0.5,)), state="final"))
     store.send(ledger)
     ledger.put(row)

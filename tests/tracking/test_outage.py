@@ -76,6 +76,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    monkeypatch.chdir(tmp_path)  # a database that is no home's: MLflow puts files into ./mlruns
     return Bench(tmp_path, name, mlflow_server.store, new_store("undisturbed"), monkeypatch)
 
 

@@ -8,18 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from raybench.records import EndRecord, TrialRow
-from tests.tracking.fake_ledger import START, FakeLedger, epoch, final, pair, trial
+from tests.tracking.fake_ledger import START, FakeLedger, epoch, final, pair, trial, with_weights
 from tests.tracking.mlflow_state import Store
 
 NewStore = Callable[[str], Store]
-
-
-def with_weights(row: TrialRow) -> TrialRow:
-    assert row.end is not None
-    path = f"p/{row.number}/best.safetensors"
-    return dataclasses.replace(
-        row, end=dataclasses.replace(row.end, weights_path=path, weights_sha256="ab")
-    )
+pytestmark = pytest.mark.usefixtures("kept_weights")
 
 
 def life_of_a_sweep() -> list[tuple[TrialRow, str]]:
@@ -111,33 +104,6 @@ def test_a_request_that_died_halfway_is_completed(store: Store) -> None:
     assert store.state() == wanted
 
 
-def test_weights_that_were_registered_but_not_linked_are_found_again(store: Store) -> None:
-    row = with_weights(trial(0, (0.5,)))
-    running = dataclasses.replace(row, state="running", end=None)
-    store.send(FakeLedger(pair(running)))
-    run = store.runs()["p/search/0"]
-    orphan = store.client.create_logged_model(
-        run.info.experiment_id, "x", run.info.run_id, tags={"raybench.trial": "p/search/0"}
-    )
-    store.send(FakeLedger(pair(row)))
-    outputs = store.runs()["p/search/0"].outputs.model_outputs
-    assert [m.model_id for m in outputs] == [orphan.model_id]
-
-
-def test_weights_are_a_ranked_model_by_reference(store: Store) -> None:
-    rows = [with_weights(trial(n, (0.5 + n / 10,))) for n in range(2)]
-    store.send(FakeLedger(pair(*rows)))
-    experiment = store.client.get_experiment_by_name("demo")
-    models = store.client.search_logged_models(
-        [experiment.experiment_id],
-        order_by=[{"field_name": "metrics.`best/accuracy`", "ascending": False}],
-    )
-    assert [m.tags["raybench.trial"] for m in models] == ["p/search/1", "p/search/0"]
-    assert models[0].params["uri"].endswith("/checkpoints/p/1/best.safetensors")
-    assert models[0].params["sha256"] == "ab"
-    assert models[0].status == "READY"
-
-
 def test_runs_hang_under_their_pair_and_name_their_data(store: Store) -> None:
     store.send(full_ledger())
     runs = store.runs()
@@ -185,57 +151,6 @@ def test_a_parameter_is_sent_once_and_a_later_one_added(store: Store) -> None:
     store.send(FakeLedger(pair(more)))
     params = store.runs()["p/search/0"].data.params
     assert (params["lr"], params["weight_decay"]) == ("0.001", "0.1")
-
-
-def restored(row: TrialRow, change: str) -> FakeLedger:
-    """A ledger whose backup was put back, and that went another way from there."""
-    epochs = row.epochs
-    if change == "unknown":
-        return FakeLedger(pair())
-    if change == "params":
-        return FakeLedger(pair(dataclasses.replace(row, params={"lr": 0.5})))
-    if change == "epochs":
-        later = dataclasses.replace(epochs[1], finished_at=epochs[1].finished_at + 999)
-        return FakeLedger(pair(dataclasses.replace(row, epochs=(epochs[0], later))))
-    assert row.end is not None
-    end = dataclasses.replace(row.end, finished_at=row.end.finished_at + 999)
-    return FakeLedger(pair(dataclasses.replace(row, end=end)))
-
-
-@pytest.mark.parametrize("change", ["unknown", "params", "epochs", "end"])
-def test_runs_of_a_past_that_the_ledger_has_lost_make_room(
-    new_store: NewStore, change: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    live, rebuilt = new_store("live"), new_store("rebuilt")
-    row = with_weights(trial(0, (0.5, 0.7)))
-    live.send(FakeLedger(pair(row)))
-    before = live.runs()
-    for _ in range(2):
-        live.send(restored(row, change))
-    rebuilt.send(restored(row, change))
-    assert live.state() == rebuilt.state()
-    assert len(live.models()) == len(rebuilt.models())
-    assert not {r.info.run_id for r in before.values()} & {
-        r.info.run_id for r in live.runs().values()
-    }
-    assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert "held 1 run that" in caplog.text
-
-
-def test_a_ledger_without_identity_deletes_nothing(store: Store) -> None:
-    store.send(FakeLedger(pair(trial(0, (0.5,))), ledger_id=""))
-    store.send(FakeLedger(pair(), ledger_id=""))
-    assert "p/search/0" in store.runs()
-
-
-def test_trials_without_kept_weights_refer_to_none(store: Store) -> None:
-    """``keep: winners``: search trials leave a record, but no weights."""
-    kept = final(0, 0.9, weights_path="p/final/best.safetensors", weights_sha256="ab")  # not there
-    store.send(FakeLedger(pair(trial(0, (0.5,)), kept, state="final")))
-    runs = store.runs()
-    assert runs["p/search/0"].outputs is None or not runs["p/search/0"].outputs.model_outputs
-    assert "raybench.weights" not in runs["p/search/0"].data.tags
-    assert [m.tags["raybench.trial"] for m in store.models()] == ["p/final/0"]
 
 
 def test_a_larger_budget_reopens_the_pair_and_may_choose_anew(store: Store) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from raybench.records import EpochRecord
 from raybench.trial import loop
-from raybench.trial.checkpoint import CheckpointFolder
+from raybench.trial.checkpoint import CheckpointFolder, collect
 from raybench.trial.failures import DivergedError
 from raybench.trial.loop import run_trial
 from raybench.trial.predict import read_end
@@ -166,6 +167,25 @@ def test_a_finished_trial_of_another_configuration_is_run(
     assert len(epochs) == 3
     _, fresh = run(dataclasses.replace(other, checkpoint_dir="fresh"))
     assert end.weights_sha256 == fresh.weights_sha256
+
+
+def test_what_a_lost_past_left_is_not_taken_for_this_trials(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    """A ledger put back from a copy counts its attempts anew, so a life's folder may be old."""
+    config = make_config(config={"prompt": True})
+    own = tmp_path / "checkpoints/trial/a1"
+    own.mkdir(parents=True)
+    for name in ("best.safetensors", "predictions.safetensors"):
+        (own / name).write_bytes(b"of another trial")
+    records = run_trial(config)
+    next(records)
+    records.close()
+    assert not (own / "best.safetensors").exists()
+    assert not (own / "predictions.safetensors").exists()
+    collected = collect(Path(config.checkpoint_root), config.checkpoint_dir, (1, 0))
+    assert collected is not None
+    assert load_file(Path(config.checkpoint_root) / collected[0])
 
 
 def test_weights_that_are_not_to_be_kept_are_not_written(
