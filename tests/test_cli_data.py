@@ -52,6 +52,7 @@ def test_fetch_says_what_run_will_refuse(capsys: Any, leaking: Path) -> None:
     assert code == 0 and len(json.loads(out)["pairs"]) == 1
 
 
+@pytest.mark.slow
 def test_a_spent_wall_clock_says_so(capsys: Any, tmp_path: Path) -> None:
     data = tiny_data(budget={"trials": 60, "wall_clock": "4s"}, final={"seeds": [0]})
     file = write_sweep(tmp_path / "x.yaml", data)

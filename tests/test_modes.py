@@ -164,6 +164,7 @@ def used_home(tmp_path_factory) -> Path:
     return folder / "home"
 
 
+@pytest.mark.slow
 def test_two_runs_in_threads(tmp_path, used_home):
     for name in "ab":
         shutil.copytree(used_home / "cache", tmp_path / name / "home" / "cache")

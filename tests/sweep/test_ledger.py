@@ -311,6 +311,7 @@ print("sound")
 """
 
 
+@pytest.mark.slow
 def test_first_starts_at_once_make_one_ledger(tmp_path: Path) -> None:
     """Eight drivers on a fresh file, three rounds: measured before, four of eight failed."""
     done = subprocess.run(

@@ -251,6 +251,7 @@ def _running_actors() -> int:
     return round((2 - available) / 0.25)
 
 
+@pytest.mark.slow
 def test_wall_clock_deadline_drains(tmp_path: Path) -> None:
     """The deadline ends a run that would take much longer, within an epoch; nothing is lost."""
     spec = tiny_spec(

@@ -52,7 +52,7 @@ def _failing(rate: float) -> object:
     return fails
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     pairs=st.integers(1, 4),
     trials=st.integers(1, 7),
