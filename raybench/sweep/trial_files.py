@@ -11,7 +11,7 @@ from raybench.records import EndRecord, Phase, TrialRow
 from raybench.spec import SweepSpec
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.progress import TERMINAL
-from raybench.sweep.retries import TAKEN_UP_AGAIN
+from raybench.sweep.retries import TAKEN_UP_AGAIN, is_owed_again
 from raybench.trial.checkpoint import collect, tidy
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,13 @@ class TrialFiles:
         return collect(self.root, checkpoint_folder(self.spec.name, key), (self.attempt, retry))
 
     def tidy(self, key: TrialKey, end: EndRecord) -> None:
-        """Remove what ``end`` does not name, once the ledger has it."""
-        self._ended[key] = end
-        self._tidy(key, end)
+        """Remove what ``end`` does not name, once the ledger has it.
+
+        What the next attempt may take up keeps its checkpoints; ``tidy_all`` knows when it is over.
+        """
+        if end.failure not in TAKEN_UP_AGAIN:
+            self._ended[key] = end
+            self._tidy(key, end)
 
     def tidy_again(self) -> None:
         """At the end of the attempt: a worker that everybody took for dead may have gone on."""
@@ -57,12 +61,10 @@ class TrialFiles:
     def tidy_all(self, rows: Iterable[TrialRow]) -> None:
         """What an earlier attempt had no time for, or wrote when it was no longer the owner."""
         for row in rows:
-            if row.end is not None and row.state in TERMINAL:
+            if row.end is not None and row.state in TERMINAL and not is_owed_again(row):
                 self._tidy((row.pair_id, row.phase, row.number), row.end)
 
     def _tidy(self, key: TrialKey, end: EndRecord) -> None:
-        if end.failure in TAKEN_UP_AGAIN:
-            return
         named = {self.root / path for path in (end.weights_path, end.predictions_path) if path}
         folder = self.root / checkpoint_folder(self.spec.name, key)
         try:

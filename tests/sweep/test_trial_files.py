@@ -11,6 +11,7 @@ import pytest
 from raybench.records import EndRecord, FailureClass, TrialRow
 from raybench.sweep import trial_files
 from raybench.sweep.ledger import TrialKey
+from raybench.sweep.retries import taken_up_text
 from raybench.sweep.trial_files import TrialFiles, checkpoint_folder, keeps_weights
 from tests.specs import pairs_spec
 
@@ -59,6 +60,15 @@ def test_what_will_be_taken_up_again_keeps_its_checkpoints(
 ) -> None:
     folder = _leave(tmp_path, "a1/e3-b0/model")
     _files(tmp_path).tidy(KEY, _end(tmp_path, folder, failure))
+    assert bool(_left(folder)) == stays
+
+
+@pytest.mark.parametrize(("times", "stays"), [(0, True), (1, True), (2, False)])
+def test_what_was_taken_up_in_vain_goes_in_the_end(tmp_path: Path, times: int, stays: bool) -> None:
+    folder = _leave(tmp_path, "a1/e3-b0/model")
+    end = _end(tmp_path, folder, "disk")
+    row = TrialRow("pair", "search", 0, "failed", {}, (), end)
+    _files(tmp_path).tidy_all([replace(row, failures=(taken_up_text(end),) * times)])
     assert bool(_left(folder)) == stays
 
 
