@@ -73,10 +73,14 @@ class Drive:
 
     def run_on_ray(self) -> None:
         """Until nothing is owed, the clock has run out, or a signal drains it; Ray is connected."""
+        from raybench.sweep.cluster_view import view_cluster
+        from raybench.sweep.first_node import wait_for_devices
         from raybench.sweep.inventory import cluster_capacity, device_kinds
         from raybench.sweep.ray_measure import measure_on_ray
-        from raybench.sweep.ray_runner import run_on_ray
+        from raybench.sweep.ray_runner import ray_resources, run_on_ray
+        from raybench.sweep.stall import StallWatch
 
+        wait_for_devices(self.plan.spec, self._check, self.observer.message)
         kinds = device_kinds(trial_device(self.plan.spec))
         on_cpu, private = not kinds[0].is_gpu, is_private(self.options)
         if on_cpu and not private and trial_device(self.plan.spec) == "auto":
@@ -93,7 +97,8 @@ class Drive:
             self.observer.watch(searcher)
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"
-        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait)
+        stall = StallWatch(view_cluster, ray_resources, self.observer.message)
+        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait, stall)
         self._files.tidy_again()
 
     def _check(self) -> None:

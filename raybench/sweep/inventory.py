@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raybench.gpus import Gpu, local_gpus, why_alone
 from raybench.sweep.assignment import Capacity
+from raybench.sweep.cluster_view import alive_nodes
 from raybench.sweep.device import Kind
 
 logger = logging.getLogger(__name__)
@@ -28,39 +29,47 @@ def cluster_capacity(elastic: bool, max_gpus: float | None) -> Callable[[], Capa
     """What trials may hold now, read at most every two seconds.
 
     On a cluster that may grow, half as much again and one node more is asked for, so that its
-    autoscaler sees the work; a private local Ray cannot grow, and keeping nothing pending there
-    lets every freed actor be reused.
+    autoscaler sees the work, also when every node is gone; a private local Ray cannot grow, and
+    keeping nothing pending there lets every freed actor be reused.
     """
     read_at, known = -math.inf, Capacity(0.0, 0.0)
+    one_more: dict[str, float] = defaultdict(float)
+    """The largest amounts that any node has had."""
+    types: set[str] = set()
 
     def capacity() -> Capacity:
         nonlocal read_at, known
         if time.monotonic() - read_at > CAPACITY_AGE_S:
-            read_at, known = time.monotonic(), _read_capacity(elastic, max_gpus)
+            nodes = alive_nodes()
+            for node in nodes if elastic else ():
+                for name, amount in node["Resources"].items():
+                    one_more[name] = max(one_more[name], amount)
+            types.update(_by_type(nodes))
+            read_at, known = time.monotonic(), _capacity_of(nodes, one_more, types, max_gpus)
         return known
 
     return capacity
 
 
-def _read_capacity(elastic: bool, max_gpus: float | None) -> Capacity:
-    totals: dict[str, float] = ray.cluster_resources()
-    nodes = _nodes()
-    offered = {name: totals.get(name, 0.0) for name in ("CPU", "GPU", "memory")}
-    by_type = {
-        name: sum(node["Resources"].get("GPU", 0.0) for node in found)
-        for name, found in _by_type(nodes).items()
-    }
-    if elastic:
-        for name in offered:
-            largest = max((node["Resources"].get(name, 0.0) for node in nodes), default=0.0)
-            offered[name] = ELASTIC_FACTOR * offered[name] + largest
-        by_type = {name: ELASTIC_FACTOR * gpus + 1 for name, gpus in by_type.items()}
-    gpus = offered["GPU"] if max_gpus is None else min(offered["GPU"], max_gpus)
-    return Capacity(offered["CPU"], gpus, offered["memory"] / 1e9, by_type)
+def _capacity_of(
+    nodes: Iterable[Any],
+    one_more: Mapping[str, float],
+    types: Iterable[str],
+    max_gpus: float | None,
+) -> Capacity:
+    """``one_more``: what a node more would have; empty where none can come."""
+    resources = [node["Resources"] for node in nodes]
+    factor = ELASTIC_FACTOR if one_more else 1.0
 
+    def offered(name: str, having: str = "") -> float:
+        there: float = sum(
+            found.get(name, 0.0) for found in resources if not having or having in found
+        )
+        return factor * there + one_more.get(name, 0.0)
 
-def _nodes() -> list[Any]:
-    return [node for node in ray.nodes() if node["Alive"]]
+    by_type = {name: offered("GPU", f"{_TYPE}{name}") if name else offered("GPU") for name in types}
+    gpus = offered("GPU") if max_gpus is None else min(offered("GPU"), max_gpus)
+    return Capacity(offered("CPU"), gpus, offered("memory") / 1e9, by_type)
 
 
 def _by_type(nodes: Iterable[Any]) -> dict[str, list[Any]]:
@@ -79,7 +88,7 @@ def device_kinds(device: str) -> tuple[Kind, ...]:
     Args:
         device: as in the sweep file; ``cpu`` leaves the GPUs alone.
     """
-    nodes = _nodes()
+    nodes = alive_nodes()
     by_type = {} if device in ("cpu", "mps") else _by_type(nodes)
     if not by_type:
         return (_cpu_kind(nodes),)

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from raybench.errors import RaybenchError, TooLargeError
+from raybench.sweep.cluster_view import view_cluster, what_waits
 from raybench.sweep.measuring import Answer, Request
 from raybench.sweep.packing import Shape
 from raybench.sweep.ray_runner import ray_resources
@@ -40,7 +41,7 @@ def measure_on_ray(
         check()
         if not ready and time.monotonic() - told_at > PATIENCE_S:
             told_at = math.inf
-            tell(f"{len(waiting)} measurements still wait for a free device, or take long")
+            tell(_still_waiting(list(waiting.values())))
         for answer in ready:
             request = waiting.pop(answer)
             try:
@@ -49,11 +50,21 @@ def measure_on_ray(
                 yield request, (str(error).strip().splitlines() or ["no reason given"])[-1]
 
 
-def _options(request: Request) -> dict[str, Any]:
+def _still_waiting(requests: Sequence[Request]) -> str:
+    """In words; some may be at work."""
+    who = f"measurements that take long, or wait: {len(requests)}"
+    return "; ".join(what_waits(who, _bundle(requests[0]), view_cluster()))
+
+
+def _bundle(request: Request) -> dict[str, float]:
     """A whole device; of a machine without GPUs its whole memory, so that each runs alone."""
     kind = request.kind
     gpus, memory_gb = (1.0, 0.0) if kind.is_gpu else (0.0, kind.memory_gb)
-    wanted = ray_resources(Shape(request.cpus, gpus, memory_gb, kind.accelerator))
+    return ray_resources(Shape(request.cpus, gpus, memory_gb, kind.accelerator))
+
+
+def _options(request: Request) -> dict[str, Any]:
+    wanted = _bundle(request)
     return {
         "num_cpus": wanted.pop("CPU"),
         "num_gpus": wanted.pop("GPU", 0),

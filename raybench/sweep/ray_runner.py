@@ -31,6 +31,7 @@ from raybench.sweep.assignment import FINISHED, Assignment
 from raybench.sweep.ledger import TrialKey
 from raybench.sweep.packing import Shape
 from raybench.sweep.searcher import SweepSearcher
+from raybench.sweep.stall import StallWatch
 from raybench.sweep.stop_signal import make_signal
 from raybench.sweep.trainable import TrialActor
 from raybench.trial.config import TrialConfig
@@ -102,6 +103,8 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
         self._searcher, self._configure = searcher, configure
         self.keys: dict[str, TrialKey] = {}
         self.deaths: dict[str, _Death] = {}
+        self.waiting: dict[str, Shape] = {}
+        """Trials that were handed out and have no actor yet."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         assignment = self._searcher.ask()
@@ -110,6 +113,7 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
         if not isinstance(assignment, Assignment):
             return None
         self.keys[trial_id] = assignment.key
+        self.waiting[trial_id] = assignment.shape
         trial = self._configure(assignment).to_dict()
         return {"trial": trial, "resources": ray_resources(assignment.shape)}
 
@@ -118,6 +122,7 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
     ) -> None:
         """The last result of a trial that ended by itself comes here, and only here."""
         key = self.keys.pop(trial_id, None)
+        self.waiting.pop(trial_id, None)
         death = self.deaths.pop(trial_id, _Death())
         if key is None:
             return
@@ -126,11 +131,26 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
         else:
             self._searcher.receive(key, [from_dict(r) for r in result["record"]])
 
+    def standing(self) -> tuple[list[Shape], int]:
+        """Shapes of trials without an actor, and how many trials have one; from any thread."""
+        waiting = list(self.waiting.values())
+        return waiting, len(self.keys) - len(waiting)
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: each attempt is a fresh Tuner."""
+
+
+class _Starts(_NotPickled, tune.Callback):  # type: ignore[misc]
+    """Hears of a trial's actor, a new one or one used again."""
+
+    def __init__(self, ray_searcher: RaySearcher) -> None:
+        self._waiting = ray_searcher.waiting
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._waiting.pop(trial.trial_id, None)
 
 
 class PairScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
@@ -170,6 +190,7 @@ def run_on_ray(
     configure: Callable[[Assignment], TrialConfig],
     name: str,
     wait: Callable[[threading.Thread], None],
+    stall: StallWatch | None = None,
 ) -> None:
     """Run until the searcher is finished; Ray is connected already.
 
@@ -177,6 +198,7 @@ def run_on_ray(
     handlers otherwise) and the live table. ``wait`` is called in the main thread until ``fit`` is
     over; when the searcher drains, all trials are told at once, and one that does not answer within
     15 s is given up for this attempt: it waits in the ledger and goes on from its last checkpoint.
+    ``stall`` says so when trials wait and none runs.
 
     Raises:
         RaybenchError: e.g. the lease was lost while the sweep ran.
@@ -198,6 +220,8 @@ def run_on_ray(
     while thread.is_alive():
         wait(thread)
         searcher.tick()
+        if stall is not None:
+            stall.look(*ray_searcher.standing())
         if searcher.draining and told_at is None:
             signal.set.remote()
             told_at = time.monotonic()
@@ -240,6 +264,7 @@ def _tuner(
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),
+            callbacks=[_Starts(ray_searcher)],
             # The trial writes its own; Tune would ask a class trainable for one at its end.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
