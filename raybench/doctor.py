@@ -159,7 +159,7 @@ def _tracking(settings: Settings) -> Finding:
     from raybench.tracking.client import connect
 
     uri = redact(settings.tracking_uri)
-    if settings.artifact_root is not None and not (settings.home / "mlflow.db").exists():
+    if settings.owns_tracking and not (settings.home / "mlflow.db").exists():
         return Finding("tracking", True, f"{uri} (will be created)")
     try:
         connect(settings.tracking_uri).search_experiments(max_results=1)

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from raybench.costs import expected_seconds
+from raybench.errors import ResourceError
 from raybench.plan import Plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
@@ -72,15 +73,34 @@ class Drive:
         self._files.tidy_again()
 
     def run_on_ray(self) -> None:
-        """Until nothing is owed, the clock has run out, or a signal drains it; Ray is connected."""
-        from raybench.sweep.cluster_view import view_cluster
+        """Until nothing is owed, the clock has run out, or a signal drains it; Ray is connected.
+
+        Raises:
+            ResourceError: a device that cannot be had, or a node on which trials cannot run.
+        """
         from raybench.sweep.first_node import wait_for_devices
+        from raybench.sweep.nodes import Nodes, node_work
+
+        wait_for_devices(self.plan.spec, self._check, self.observer.message)
+        if is_private(self.options):
+            self._run_on_ray(problems=())
+            return
+        with node_work(self.settings.checkpoints, self.plan.spec.name, None) as work:
+            nodes = Nodes(work, self.observer.message)
+            nodes.check_all(self._check)
+            with nodes.watched():
+                self._run_on_ray(nodes.problems)
+        if nodes.problems:
+            raise ResourceError(nodes.problems)
+
+    def _run_on_ray(self, problems: Sequence[str]) -> None:
+        """Drains as soon as there are ``problems``."""
+        from raybench.sweep.cluster_view import view_cluster
         from raybench.sweep.inventory import cluster_capacity, device_kinds
         from raybench.sweep.ray_measure import measure_on_ray
         from raybench.sweep.ray_runner import ray_resources, run_on_ray
         from raybench.sweep.stall import StallWatch
 
-        wait_for_devices(self.plan.spec, self._check, self.observer.message)
         kinds = device_kinds(trial_device(self.plan.spec))
         on_cpu, private = not kinds[0].is_gpu, is_private(self.options)
         if on_cpu and not private and trial_device(self.plan.spec) == "auto":
@@ -94,6 +114,8 @@ class Drive:
         def wait(thread: threading.Thread) -> None:
             thread.join(timeout=0.25)
             self.lease.check()
+            if problems:
+                searcher.drain()
             self.observer.watch(searcher)
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"

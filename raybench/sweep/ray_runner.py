@@ -131,11 +131,6 @@ class RaySearcher(_NotPickled, Searcher):  # type: ignore[misc]
         else:
             self._searcher.receive(key, [from_dict(r) for r in result["record"]])
 
-    def standing(self) -> tuple[list[Shape], int]:
-        """Shapes of trials without an actor, and how many trials have one; from any thread."""
-        waiting = list(self.waiting.values())
-        return waiting, len(self.keys) - len(waiting)
-
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger holds the state."""
 
@@ -221,7 +216,8 @@ def run_on_ray(
         wait(thread)
         searcher.tick()
         if stall is not None:
-            stall.look(*ray_searcher.standing())
+            waiting = list(ray_searcher.waiting.values())
+            stall.look(waiting, running=len(ray_searcher.keys) - len(waiting))
         if searcher.draining and told_at is None:
             signal.set.remote()
             told_at = time.monotonic()

@@ -9,10 +9,10 @@ from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from raybench.errors import HomeError
-from raybench.sweep.ray_runner import PairScheduler, RaySearcher, _Death, _root_cause
+from raybench.sweep.ray_runner import PairScheduler, RaySearcher, _Death, _root_cause, _Starts
 
 
-@pytest.mark.parametrize("ours", [PairScheduler, RaySearcher])
+@pytest.mark.parametrize("ours", [PairScheduler, RaySearcher, _Starts])
 def test_every_hook_is_one_of_tunes(ours: type) -> None:
     theirs = {
         name

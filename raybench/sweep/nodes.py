@@ -1,0 +1,206 @@
+"""Every node of a cluster, before trials rely on it: the same raybench, the same storage, the data.
+
+A task looks at each node: at those that are there before the first trial, and at those that join
+later as they come. A node that would spoil the sweep ends it, in words.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raybench.errors import RaybenchError, ResourceError
+from raybench.storage import Store
+from raybench.sweep.cluster_view import alive_nodes
+from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+PATIENCE_S = 60.0
+_COMPARED = ("torch", "timm", "torchvision")
+"""Libraries of which another version may give other numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWork:
+    """What each node is asked. Plain values: it travels to processes of other hosts.
+
+    Attributes:
+        storage: folder or URL that every node must reach.
+        marker: file in it that the driver has written. secret: its content.
+        versions: of raybench's parts and of the libraries, as the driver has them.
+        prepare: what to fetch for the trials to come; called on the node.
+    """
+
+    storage: str
+    marker: str
+    secret: bytes
+    versions: Mapping[str, str]
+    prepare: Callable[[], Iterable[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAnswer:
+    """``problems`` end the sweep; ``remarks`` are told."""
+
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def versions_here() -> dict[str, str]:
+    """What must be the same on every node, and what had better be."""
+    ours = {
+        "raybench": __version__,
+        "results": str(RESULT_VERSION),
+        "ledger": str(LEDGER_SCHEMA),
+    }
+    return ours | {name: metadata.version(name) for name in _COMPARED}
+
+
+def look(work: NodeWork) -> NodeAnswer:
+    """On the node: compare, reach the storage, fetch what trials will need."""
+    found = versions_here()
+    if found["results"] != work.versions["results"]:
+        theirs, ours = found["raybench"], work.versions["raybench"]
+        return NodeAnswer((f"has raybench {theirs}, the driver {ours}: install the same",))
+    remarks = [
+        f"has {name} {found[name]}, the driver {version}: its numbers may differ"
+        for name, version in work.versions.items()
+        if found[name] != version
+    ]
+    try:
+        if not _sees(work):
+            return NodeAnswer((_not_shared(work.storage),), tuple(remarks))
+        if work.prepare is not None:
+            remarks += work.prepare()
+    except RaybenchError as error:
+        return NodeAnswer(tuple(error.sentences), tuple(remarks))
+    except OSError as error:
+        return NodeAnswer((f"cannot read {work.storage}: {error}",), tuple(remarks))
+    return NodeAnswer((), tuple(remarks))
+
+
+def _sees(work: NodeWork) -> bool:
+    try:
+        return Store(work.storage).get(work.marker) == work.secret
+    except FileNotFoundError:
+        return False
+
+
+def _not_shared(storage: str) -> str:
+    return (
+        f"does not see the driver's {storage}: checkpoints need a folder that all nodes share, or "
+        "an object store; set RAYBENCH_STORAGE (s3://bucket/prefix) or give such a --home"
+    )
+
+
+class Nodes:
+    """Looks at each node once.
+
+    Args:
+        work: what to ask of it.
+        tell: called with sentences for the user, from whichever thread calls.
+    """
+
+    def __init__(self, work: NodeWork, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._work = ray.put(work)
+        # Whatever runs trials has imported what they need; this wants neither GPU nor torch.
+        self._look = ray.remote(num_cpus=0, max_retries=0)(look)
+        self._known = {ray.get_runtime_context().get_node_id()}
+        self._asked: dict[Any, tuple[str, str]] = {}
+        self.problems: list[str] = []
+
+    def check_all(self, check: Callable[[], None]) -> None:
+        """Wait for the answer of every node that is there now.
+
+        Args:
+            check: called every second; raises to give up.
+
+        Raises:
+            ResourceError: nodes on which trials cannot run, each with its reason.
+        """
+        self._ask_new()
+        waited_s = 0.0
+        while self._asked:
+            self._take(timeout_s=1.0)
+            check()
+            waited_s += 1.0
+            if waited_s == PATIENCE_S and self._asked:
+                names = ", ".join(address for _, address in self._asked.values())
+                self._tell(f"still waiting for {names}: data and weights are brought there")
+        if self.problems:
+            raise ResourceError(self.problems)
+
+    def _ask_new(self) -> None:
+        for node in alive_nodes():
+            if node["NodeID"] not in self._known:
+                self._known.add(node["NodeID"])
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                answer = self._look.options(scheduling_strategy=there).remote(self._work)
+                self._asked[answer] = node["NodeID"], node["NodeManagerAddress"]
+
+    def _take(self, timeout_s: float) -> None:
+        """Answers that have come."""
+        ready, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=timeout_s)
+        for answer in ready:
+            node_id, address = self._asked.pop(answer)
+            try:
+                found = ray.get(answer)
+            except ray.exceptions.RayError as error:
+                if node_id not in {node["NodeID"] for node in alive_nodes()}:
+                    continue  # it has gone, and so have its trials
+                found = _why_silent(error)
+            for remark in found.remarks:
+                self._tell(f"node {address} {remark}")
+            self.problems += [f"node {address} {problem}" for problem in found.problems]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Meanwhile nodes that join are looked at in a thread; ``problems`` tells what is wrong."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(LOOK_S):
+                self._ask_new()
+                if self._asked:
+                    self._take(timeout_s=0.0)
+
+        thread = threading.Thread(target=watch, name="raybench-nodes", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _why_silent(error: Exception) -> NodeAnswer:
+    words = str(error)
+    if "No module named 'raybench'" in words:
+        return NodeAnswer(("has no raybench in the Python that Ray runs on: install it there",))
+    last = (words.strip().splitlines() or ["no reason given"])[-1]
+    return NodeAnswer((f"does not run tasks: {last}",))
+
+
+@contextmanager
+def node_work(
+    storage: str, sweep: str, prepare: Callable[[], Iterable[str]] | None
+) -> Iterator[NodeWork]:
+    """What to ask of nodes; the file that they look for stands in ``storage`` meanwhile."""
+    store, marker, secret = Store(storage), f".shared-by-{sweep}", uuid.uuid4().bytes
+    store.put(marker, secret)
+    try:
+        yield NodeWork(storage, marker, secret, versions_here(), prepare)
+    finally:
+        store.delete([marker])
