@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,12 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 
-from raybench.errors import HomeError
+from raybench.errors import HomeError, ResourceError
+from raybench.storage import is_url, url_mistake
 
 DEFAULT_HOME = "raybench-home"
+RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets it for what a job runs, whose working folder is gone when the job is."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,11 @@ class Settings:
 
     Attributes:
         home: absolute folder. ledger_url: SQLAlchemy URL. tracking_uri: MLflow's.
-        artifact_root: MLflow's artefacts when the store is the home's own, else None.
-        checkpoint_root: checkpoints. cache_dir: decoded data sets and downloads.
+        artifact_root: folder or URL for MLflow's artefacts; None: its server decides.
+        checkpoint_root: checkpoints; with a ``storage_url`` each node's scratch folder for them.
+        cache_dir: decoded data sets and downloads.
         weights_dir: folder of weights files for machines without network (``RAYBENCH_WEIGHTS``).
+        storage_url: object store of checkpoints, artefacts and data sets; None: a folder is.
     """
 
     home: Path
@@ -35,6 +41,22 @@ class Settings:
     checkpoint_root: Path
     cache_dir: Path
     weights_dir: Path | None = None
+    storage_url: str | None = None
+
+    @property
+    def storage(self) -> str:
+        """URL or folder that all nodes reach: of checkpoints, shared data sets and weights."""
+        return self.storage_url or str(self.checkpoint_root.parent)
+
+    @property
+    def checkpoints(self) -> str:
+        """URL or folder that the records' paths are relative to."""
+        return f"{self.storage}/checkpoints"
+
+    @property
+    def owns_tracking(self) -> bool:
+        """Whether MLflow's store is this home's own, which nobody else writes to."""
+        return self.tracking_uri == f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
     def ledger_file(self) -> Path | None:
@@ -48,22 +70,51 @@ def resolve_settings(
 ) -> Settings:
     """Settings for ``home`` (or ``RAYBENCH_HOME``, or ``./raybench-home``); creates nothing.
 
-    ``MLFLOW_TRACKING_URI`` counts where ``RAYBENCH_TRACKING_URI`` is absent.
+    In a Ray job it is ``~/raybench-home``. ``MLFLOW_TRACKING_URI`` counts where
+    ``RAYBENCH_TRACKING_URI`` is absent.
+
+    Raises:
+        ResourceError: ``RAYBENCH_STORAGE`` is neither a folder nor an object store's address.
     """
     env = os.environ if environ is None else environ
-    root = Path(home or env.get("RAYBENCH_HOME") or DEFAULT_HOME).expanduser().resolve()
+    default = f"~/{DEFAULT_HOME}" if RAY_JOB in env else DEFAULT_HOME
+    root = Path(home or env.get("RAYBENCH_HOME") or default).expanduser().resolve()
     tracking = env.get("RAYBENCH_TRACKING_URI") or env.get("MLFLOW_TRACKING_URI")
     weights = env.get("RAYBENCH_WEIGHTS")
-    storage = Path(env.get("RAYBENCH_STORAGE") or root).expanduser().resolve()
+    cache = Path(env.get("RAYBENCH_CACHE") or root / "cache").expanduser().resolve()
+    storage = _storage(env.get("RAYBENCH_STORAGE") or str(root))
+    url = storage if isinstance(storage, str) else None
     return Settings(
         home=root,
         ledger_url=env.get("RAYBENCH_LEDGER_URL") or f"sqlite:///{root / 'ledger.db'}",
         tracking_uri=tracking or f"sqlite:///{root / 'mlflow.db'}",
-        artifact_root=None if tracking else str(storage / "artifacts"),
-        checkpoint_root=storage / "checkpoints",
-        cache_dir=Path(env.get("RAYBENCH_CACHE") or root / "cache").expanduser().resolve(),
+        artifact_root=f"{storage}/artifacts" if _decides_nothing(tracking) else None,
+        checkpoint_root=cache / "scratch" if isinstance(storage, str) else storage / "checkpoints",
+        cache_dir=cache,
         weights_dir=Path(weights).expanduser().resolve() if weights else None,
+        storage_url=url,
     )
+
+
+def _storage(place: str) -> Path | str:
+    """A folder, or the URL of an object store.
+
+    Raises:
+        ResourceError: an address that is neither.
+    """
+    folder = place.removeprefix("file://") if place.startswith("file:///") else place
+    if not is_url(folder):
+        if re.match(r"[a-z0-9]+:/(?!/)", folder):
+            raise ResourceError(f"RAYBENCH_STORAGE is '{place}'; an address has two slashes")
+        return Path(folder).expanduser().resolve()
+    if mistake := url_mistake(folder):
+        raise ResourceError(f"RAYBENCH_STORAGE is '{place}', which {mistake}; or give a folder")
+    return folder.rstrip("/")
+
+
+def _decides_nothing(tracking_uri: str | None) -> bool:
+    """Whether MLflow's store is a database, whose artefacts would land in the working folder."""
+    return tracking_uri is None or not re.match(r"(?i)https?|databricks|uc(?=:)", tracking_uri)
 
 
 def make_home(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from raybench.backbones.backbone import (
 )
 from raybench.backbones.index import check_backbone, split_name
 from raybench.backbones.resolve import ResolvedWeights, resolve_weights
+from raybench.backbones.share import pulled_folder, pulled_weights
 from raybench.backbones.timm_models import build_timm
 from raybench.backbones.torchvision_models import build_torchvision
 from raybench.backbones.wavemix_models import build_wavemix
@@ -44,6 +45,7 @@ def build_backbone(
     load: bool = True,
     weights_dir: Path | None = None,
     expected_sha256: str = "",
+    cache_dir: Path | None = None,
 ) -> Backbone:
     """Build, load weights, and try one image, on the CPU; the classifier is always new.
 
@@ -60,18 +62,23 @@ def build_backbone(
             normalisation that belongs to the weights.
         weights_dir: folder of weights files for machines without a network.
         expected_sha256: what the weights file must have; empty: any.
+        cache_dir: where a cluster's node keeps the weights that it has from the driver, which are
+            taken before any other; see ``share``.
 
     Raises:
         DataError: unknown names, weights that do not fit or have changed, a size or argument it
             cannot take. What a ``python:`` function throws comes as it is.
         ResourceError: pretrained weights or a library are out of reach.
     """
-    mistakes = check_backbone(spec if load else spec.model_copy(update={"weights": "none"}))
+    pulled = pulled_weights(cache_dir, expected_sha256) if load else None
+    finds = load and pulled is None
+    mistakes = check_backbone(spec if finds else spec.model_copy(update={"weights": "none"}))
     if mistakes:
         raise DataError(mistakes)
     library = split_name(spec.name)[0]
-    weights = _unchanged(spec, weights_dir, expected_sha256) if load else None
-    request = Request(spec, classes, image_size, drop_path, weights, weights_dir)
+    weights = _unchanged(spec, weights_dir, expected_sha256) if finds else pulled
+    configs = weights_dir or pulled_folder(cache_dir)
+    request = Request(spec, classes, image_size, drop_path, weights, configs)
     try:
         backbone = _BUILDERS[library](request)
         _try_one_image(backbone.model, request)

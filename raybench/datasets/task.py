@@ -55,6 +55,7 @@ def load_task(
     crop: Crop = "none",
     fold: int | None = None,
     tell: Tell = lambda sentence: None,
+    digest: str = "",
 ) -> Task:
     """The task, from the cache where it is there, else decoded into it first.
 
@@ -67,12 +68,13 @@ def load_task(
         crop: as in the recipe.
         fold: which part of a data set with ``folds`` is the test split; None: the first.
         tell: hears of progress.
+        digest: of the data set, where it is known; see ``open_cache``.
 
     Raises:
         DataError: mistakes of the spec, unreadable images, classes too small; all at once.
         ResourceError: a named set cannot be downloaded, or the cache cannot be written.
     """
-    data = open_cache(dataset, image_size, cache_dir, crop, tell)
+    data = open_cache(dataset, image_size, cache_dir, crop, tell, digest)
     splits = make_splits(
         data.labels,
         data.classes,

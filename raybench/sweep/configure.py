@@ -60,6 +60,7 @@ def trial_config(
         data_digest=str(facts.get("data_digest", "")),
         weights_sha256=str(facts.get("weights_sha256", "")),
         weights_dir="" if settings.weights_dir is None else str(settings.weights_dir),
+        checkpoint_url=settings.checkpoints if settings.storage_url else "",
     )
 
 

@@ -72,7 +72,8 @@ def check_space(
         free = shutil.disk_usage(_existing(need.place)).free
         if need.least > free:
             less = space_needed(thrifty, settings, before, facts, options)
-            refused.append(_refusal(need, free, plan.spec, _at(less, need.place)))
+            is_scratch = settings.storage_url is not None
+            refused.append(_refusal(need, free, plan.spec, _at(less, need.place), is_scratch))
         elif need.most > free:
             tell(
                 f"little room: {_gb(free)} are free at {need.place}, and the sweep may write "
@@ -92,25 +93,33 @@ def space_needed(
     """What the trials that are still owed will write, by place; see ``check_space``."""
     known = {row.id: row for row in before.pairs}
     works = [_work(plan.spec, p, known.get(p.id), facts.get(p.id, {})) for p in plan.pairs]
-    running = [work.checkpoint for work in works if work.searches + work.finals]
-    largest = max(running, default=0.0)
+    owed = [work.checkpoint for work in works if work.searches + work.finals]
+    largest = max(owed, default=0.0)
     kept = sum(work.kept for work in works)
     bounded = plan.spec.budget.device_hours is not None or plan.spec.budget.wall_clock is not None
     certain = sum(work.kept_of_finals for work in works) if bounded else kept
     at_once = min(_at_once(plan, options), sum(work.searches + work.finals for work in works))
+    stays = Need(settings.checkpoint_root, certain, kept + sum(work.predictions for work in works))
+    running = Need(settings.checkpoint_root, largest, at_once * CHECKPOINTS_AT_ONCE * largest)
     needs = [
-        Need(
-            settings.checkpoint_root,
-            certain + largest,
-            kept + sum(w.predictions for w in works) + at_once * CHECKPOINTS_AT_ONCE * largest,
-        ),
+        *_of_checkpoints(stays, running, settings, options),
         Need(settings.home, 0.0, sum(work.records for work in works)),
         Need(settings.cache_dir, 0.0, sum(work.features for work in works)),
     ]
-    if settings.artifact_root is not None and options.tracker is not None:
+    root = None if settings.storage_url is not None else settings.artifact_root
+    if root is not None and options.tracker is not None:
         copies = sum(work.weights for work in works if work.finals)
-        needs.append(Need(Path(settings.artifact_root), 0.0, copies))
+        needs.append(Need(Path(root), 0.0, copies))
     return needs
+
+
+def _of_checkpoints(
+    stays: Need, running: Need, settings: Settings, options: RunOptions
+) -> list[Need]:
+    """With an object store only what a running trial writes, where it runs on this machine."""
+    if settings.storage_url is None:
+        return [Need(stays.place, stays.least + running.least, stays.most + running.most)]
+    return [running] if options.inline or is_private(options) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +216,11 @@ def _existing(place: Path) -> Path:
     return next(folder for folder in (place, *place.parents) if folder.exists())
 
 
-def _refusal(need: Need, free: float, spec: SweepSpec, thrifty: Need) -> str:
+def _refusal(need: Need, free: float, spec: SweepSpec, thrifty: Need, is_scratch: bool) -> str:
     ways = ["free some", "move checkpoints/ to a place with more and set RAYBENCH_STORAGE to it"]
-    if spec.keep != "winners" and thrifty.least < need.least:
+    if is_scratch:
+        ways[1] = "set RAYBENCH_CACHE to a place with more"
+    elif spec.keep != "winners" and thrifty.least < need.least:
         ways.append(f"give 'keep: winners' in the sweep file, which needs {_gb(thrifty.least)}")
     return (
         f"the sweep needs at least {_gb(need.least)} at {need.place} (weights that are kept, and a "

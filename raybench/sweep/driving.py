@@ -31,7 +31,8 @@ from raybench.sweep.packing import Fit, Packing, Shape
 from raybench.sweep.ray_session import is_private
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.signals import Drain
-from raybench.sweep.trial_files import TrialFiles
+from raybench.sweep.supplies import Supplies
+from raybench.sweep.trial_files import TrialFiles, checkpoints_for_driver
 from raybench.trial.config import TrialConfig
 
 
@@ -80,21 +81,25 @@ class Drive:
         """
         from raybench.sweep.first_node import wait_for_devices
         from raybench.sweep.nodes import Nodes, node_work
+        from raybench.sweep.supplies import supplies_of
 
         wait_for_devices(self.plan.spec, self._check, self.observer.message)
         if is_private(self.options):
-            self._run_on_ray(problems=())
+            self._run_on_ray()
             return
-        with node_work(self.settings.checkpoints, self.plan.spec.name, None) as work:
+        done = done_pairs(self.plan, self.snapshot)
+        owing = [pair for pair in self.plan.pairs if pair.id not in done]
+        supplies = supplies_of(self.plan, self.settings, owing, self._facts)
+        with node_work(self.settings.checkpoints, self.plan.spec.name, supplies) as work:
             nodes = Nodes(work, self.observer.message)
             nodes.check_all(self._check)
             with nodes.watched():
-                self._run_on_ray(nodes.problems)
+                self._run_on_ray(nodes.problems, supplies)
         if nodes.problems:
             raise ResourceError(nodes.problems)
 
-    def _run_on_ray(self, problems: Sequence[str]) -> None:
-        """Drains as soon as there are ``problems``."""
+    def _run_on_ray(self, problems: Sequence[str] = (), supplies: Supplies | None = None) -> None:
+        """Drains as soon as there are ``problems``; ``supplies`` are for other nodes."""
         from raybench.sweep.cluster_view import view_cluster
         from raybench.sweep.inventory import cluster_capacity, device_kinds
         from raybench.sweep.ray_measure import measure_on_ray
@@ -120,7 +125,7 @@ class Drive:
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"
         stall = StallWatch(view_cluster, ray_resources, self.observer.message)
-        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait, stall)
+        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait, stall, supplies)
         self._files.tidy_again()
 
     def _check(self) -> None:
@@ -149,7 +154,9 @@ class Drive:
         self, packing: Packing, capacity: Callable[[], Capacity], on_cpu: bool
     ) -> SweepSearcher:
         self._files.tidy_all(row for pair in self.snapshot.pairs for row in pair.trials)
-        expected_s = expected_seconds(self.plan, costs_of(self.engine, on_cpu), self._facts)
+        expected_s = expected_seconds(
+            self.plan, costs_of(self.engine, on_cpu, (self.snapshot,)), self._facts
+        )
         searcher = SweepSearcher(
             self.plan, self.ledger, self.snapshot, packing, capacity,
             self._remaining(), self._files, expected_s,
@@ -172,7 +179,8 @@ class Drive:
 
     @cached_property
     def _files(self) -> TrialFiles:
-        return TrialFiles(self.settings.checkpoint_root, self.plan.spec, self.lease.attempt)
+        root = checkpoints_for_driver(self.settings)
+        return TrialFiles(root, self.plan.spec, self.lease.attempt)
 
     @cached_property
     def _facts(self) -> Mapping[str, Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raybench.errors import RaybenchError, ResourceError
 from raybench.storage import Store
 from raybench.sweep.cluster_view import alive_nodes
+from raybench.sweep.supplies import Supplies, fetch_supplies, publish_supplies
 from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
 
 logger = logging.getLogger(__name__)
@@ -39,14 +40,14 @@ class NodeWork:
         storage: folder or URL that every node must reach.
         marker: file in it that the driver has written. secret: its content.
         versions: of raybench's parts and of the libraries, as the driver has them.
-        prepare: what to fetch for the trials to come; called on the node.
+        supplies: what the trials to come need there.
     """
 
     storage: str
     marker: str
     secret: bytes
     versions: Mapping[str, str]
-    prepare: Callable[[], Iterable[str]] | None = None
+    supplies: Supplies
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,7 @@ def look(work: NodeWork) -> NodeAnswer:
     try:
         if not _sees(work):
             return NodeAnswer((_not_shared(work.storage),), tuple(remarks))
-        if work.prepare is not None:
-            remarks += work.prepare()
+        fetch_supplies(work.supplies, logger.info)
     except RaybenchError as error:
         return NodeAnswer(tuple(error.sentences), tuple(remarks))
     except OSError as error:
@@ -114,6 +114,7 @@ class Nodes:
 
     def __init__(self, work: NodeWork, tell: Callable[[str], None]) -> None:
         self._tell = tell
+        self._supplies, self._published = work.supplies, False
         self._work = ray.put(work)
         # Whatever runs trials has imported what they need; this wants neither GPU nor torch.
         self._look = ray.remote(num_cpus=0, max_retries=0)(look)
@@ -143,12 +144,20 @@ class Nodes:
             raise ResourceError(self.problems)
 
     def _ask_new(self) -> None:
+        """Raises ``RaybenchError`` where what nodes need cannot be put on the storage."""
         for node in alive_nodes():
             if node["NodeID"] not in self._known:
+                self._publish()
                 self._known.add(node["NodeID"])
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 answer = self._look.options(scheduling_strategy=there).remote(self._work)
                 self._asked[answer] = node["NodeID"], node["NodeManagerAddress"]
+
+    def _publish(self) -> None:
+        """Only where there is another node: what this one has, it needs from nowhere."""
+        if not self._published:
+            publish_supplies(self._supplies, self._tell)
+            self._published = True
 
     def _take(self, timeout_s: float) -> None:
         """Answers that have come."""
@@ -172,7 +181,11 @@ class Nodes:
 
         def watch() -> None:
             while not stop.wait(LOOK_S):
-                self._ask_new()
+                try:
+                    self._ask_new()
+                except RaybenchError as error:
+                    self.problems += error.sentences
+                    return
                 if self._asked:
                     self._take(timeout_s=0.0)
 
@@ -194,13 +207,11 @@ def _why_silent(error: Exception) -> NodeAnswer:
 
 
 @contextmanager
-def node_work(
-    storage: str, sweep: str, prepare: Callable[[], Iterable[str]] | None
-) -> Iterator[NodeWork]:
+def node_work(storage: str, sweep: str, supplies: Supplies) -> Iterator[NodeWork]:
     """What to ask of nodes; the file that they look for stands in ``storage`` meanwhile."""
     store, marker, secret = Store(storage), f".shared-by-{sweep}", uuid.uuid4().bytes
     store.put(marker, secret)
     try:
-        yield NodeWork(storage, marker, secret, versions_here(), prepare)
+        yield NodeWork(storage, marker, secret, versions_here(), supplies)
     finally:
         store.delete([marker])

@@ -13,7 +13,9 @@ from pathlib import Path
 from raybench.errors import HomeError
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings
-from raybench.trial.files import json_bytes, replace_file
+from raybench.storage import Store
+from raybench.sweep.trial_files import checkpoints_for_driver
+from raybench.trial.files import json_bytes
 
 NAME = "owner.json"
 _LOOKED_AT = 3
@@ -30,30 +32,40 @@ def claim_checkpoints(
 
     Raises:
         HomeError: another home keeps its checkpoints there.
+        ResourceError: the object store cannot be written to.
     """
-    if not settings.checkpoint_root.is_relative_to(settings.home):
-        _claim(settings.checkpoint_root / sweep / NAME, sweep, ledger_id, settings.home)
+    root = checkpoints_for_driver(settings)
+    store = root if isinstance(root, Store) else Store(root)
+    if settings.storage_url or not settings.checkpoint_root.is_relative_to(settings.home):
+        _claim(store, sweep, ledger_id, settings.home)
     ends = [trial.end for pair in before.pairs for trial in pair.trials if trial.end is not None]
-    paths = [settings.checkpoint_root / end.weights_path for end in ends if end.weights_path]
-    if paths and not any(path.exists() for path in paths[-_LOOKED_AT:]):
+    paths = [end.weights_path for end in ends if end.weights_path]
+    if paths and not any(store.exists(path) for path in paths[-_LOOKED_AT:]):
         tell(
-            f"the weights of earlier trials are not at {settings.checkpoint_root}: move them "
-            "there, or set RAYBENCH_STORAGE to where they lie"
+            f"the weights of earlier trials are not at {store.place}: move them there, or set "
+            "RAYBENCH_STORAGE to where they lie"
         )
 
 
-def _claim(marker: Path, sweep: str, ledger_id: str, home: Path) -> None:
+def _claim(store: Store, sweep: str, ledger_id: str, home: Path) -> None:
+    """Read after it was written, since a store has no lock: of two that come at once one goes."""
+    _refuse_others(store, sweep, ledger_id, home)
+    store.put(f"{sweep}/{NAME}", json_bytes({"ledger": ledger_id, "home": str(home)}))
+    _refuse_others(store, sweep, ledger_id, home)
+
+
+def _refuse_others(store: Store, sweep: str, ledger_id: str, home: Path) -> None:
+    folder = store.uri(sweep)
     try:
-        owner = json.loads(marker.read_bytes())
+        owner = json.loads(store.get(f"{sweep}/{NAME}"))
         other = Path(owner["home"])
         is_copy = other != home and (other / "ledger.db").exists()
         if owner["ledger"] != ledger_id or is_copy:
             raise HomeError(
-                f"the checkpoints of sweep '{sweep}' in {marker.parent} are those of the home "
-                f"{other}; set RAYBENCH_STORAGE to another place, or give the sweep another name"
+                f"the checkpoints of sweep '{sweep}' in {folder} are those of the home {other}; "
+                "set RAYBENCH_STORAGE to another place, or give the sweep another name"
             )
     except FileNotFoundError:
-        pass
+        return
     except (ValueError, KeyError, TypeError):
-        raise HomeError(f"{marker} is damaged; remove it if {marker.parent} is yours") from None
-    replace_file(marker, [json_bytes({"ledger": ledger_id, "home": str(home)})])
+        raise HomeError(f"{folder}/{NAME} is damaged; remove it if {folder} is yours") from None

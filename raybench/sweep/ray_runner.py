@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raybench.sweep.ray_session import PRELOADING  # sets what Ray reads when it is imported
@@ -33,6 +34,7 @@ from raybench.sweep.packing import Shape
 from raybench.sweep.searcher import SweepSearcher
 from raybench.sweep.stall import StallWatch
 from raybench.sweep.stop_signal import make_signal
+from raybench.sweep.supplies import Supplies
 from raybench.sweep.trainable import TrialActor
 from raybench.trial.config import TrialConfig
 
@@ -70,17 +72,26 @@ class _Death:
     node_lost: bool = False
 
     @classmethod
-    def of(cls, error: Exception) -> _Death:
+    def of(cls, error: Exception | str) -> _Death:
         words = str(error)
         lines = words.strip().splitlines()
         if not lines:
             return cls()
+        last = lines[-1].strip()
         killed = any(sign in words for sign in _MEMORY_MONITOR)
         return cls(
-            reason=f"{type(error).__name__}: {lines[-1].strip()}",
+            reason=f"{type(error).__name__}: {last}" if isinstance(error, Exception) else last,
             failure="oom" if killed else "infrastructure",
             node_lost=_NODE_LOST in words,
         )
+
+
+def _error_of(trial: Any) -> Exception | str:
+    """Tune keeps the errors of actors and tasks; of others, such as lost objects, only the text."""
+    error: Exception | None = trial.get_pickled_error()
+    if error is not None:
+        return error
+    return Path(trial.error_file).read_text() if trial.error_file else ""
 
 
 class _NotPickled:
@@ -166,7 +177,7 @@ class PairScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Called just before the searcher hears of the death, which brings no reason of its own."""
-        self._ray_searcher.deaths[trial.trial_id] = _Death.of(trial.get_pickled_error())
+        self._ray_searcher.deaths[trial.trial_id] = _Death.of(_error_of(trial))
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         key = self._ray_searcher.keys.get(trial.trial_id)
@@ -186,6 +197,7 @@ def run_on_ray(
     name: str,
     wait: Callable[[threading.Thread], None],
     stall: StallWatch | None = None,
+    supplies: Supplies | None = None,
 ) -> None:
     """Run until the searcher is finished; Ray is connected already.
 
@@ -193,19 +205,20 @@ def run_on_ray(
     handlers otherwise) and the live table. ``wait`` is called in the main thread until ``fit`` is
     over; when the searcher drains, all trials are told at once, and one that does not answer within
     15 s is given up for this attempt: it waits in the ledger and goes on from its last checkpoint.
-    ``stall`` says so when trials wait and none runs.
+    ``stall`` says so when trials wait and none runs; ``supplies`` are what other nodes must fetch.
 
     Raises:
         RaybenchError: e.g. the lease was lost while the sweep ran.
     """
     signal = make_signal()
+    shared = {"signal": signal, "supplies": supplies}
     ray_searcher = RaySearcher(searcher, configure)
     failures: list[BaseException] = []
 
     def fit() -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="raybench-tune-") as scratch:
-                _tuner(searcher, ray_searcher, signal, name, scratch).fit()
+                _tuner(searcher, ray_searcher, shared, name, scratch).fit()
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, raised there
             failures.append(error)
 
@@ -240,10 +253,14 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _tuner(
-    searcher: SweepSearcher, ray_searcher: RaySearcher, signal: Any, name: str, scratch: str
+    searcher: SweepSearcher,
+    ray_searcher: RaySearcher,
+    shared: dict[str, Any],
+    name: str,
+    scratch: str,
 ) -> tune.Tuner:
     trainable = tune.with_resources(
-        tune.with_parameters(TrialActor, signal=signal),
+        tune.with_parameters(TrialActor, **shared),
         lambda config: tune.PlacementGroupFactory([dict(config["resources"])]),
     )
     return tune.Tuner(

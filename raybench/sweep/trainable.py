@@ -6,6 +6,7 @@ only fails when it must not be used again.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from ray import tune
 
 from raybench.records import EndRecord, Record, to_dict
 from raybench.settings import private_umask
+from raybench.sweep.supplies import Supplies, fetch_supplies
 from raybench.trial.config import TrialConfig
 from raybench.trial.loop import run_trial
+
+logger = logging.getLogger(__name__)
 
 RETIRING_FAILURES = frozenset({"oom", "user", "disk", "infrastructure"})
 """After these the process may hold leaked memory or broken state; a fresh one takes the next."""
@@ -51,7 +55,11 @@ class _StopFlag:
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Runs trials one after another; ``step`` returns one record."""
 
-    def setup(self, config: dict[str, Any], signal: Any = None) -> None:
+    def setup(
+        self, config: dict[str, Any], signal: Any = None, supplies: Supplies | None = None
+    ) -> None:
+        if supplies is not None:  # a node that has just joined is given trials at once
+            fetch_supplies(supplies, logger.info)
         self._should_stop = _StopFlag(signal)
         self._records: Iterator[Record] = iter(())
         self._retire_reason: str | None = None

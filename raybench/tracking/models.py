@@ -8,7 +8,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils import requirements_utils
 
 from raybench.records import PairRow, SweepSnapshot, TrialRow
+from raybench.storage import Store, is_url
 from raybench.tracking.client import asked_once
 from raybench.tracking.entries import RunEntry
 from raybench.tracking.held import HeldRun
@@ -71,12 +72,13 @@ def export_winner(
     snapshot: SweepSnapshot,
     pair: PairRow,
     trial: TrialRow,
-    checkpoint_root: Path,
+    checkpoints: Path | str,
 ) -> str | None:
     """Log the trial's weights as a loadable model of the pair's run; returns its URI.
 
-    None, with a warning, where the weights are gone or changed, or the file lacks the pair; also
-    where they are no whole network (k nearest neighbours).
+    ``checkpoints`` is the folder or URL below which they lie. None, with a warning, where they are
+    gone or changed, or the file lacks the pair; also where they are no whole network (k nearest
+    neighbours).
     """
     assert trial.end is not None
     kind = trial.end.facts.get("weights", "network")
@@ -84,20 +86,20 @@ def export_winner(
         _logger.info("no model is logged for %s: its weights file holds only the %s", pair.id, kind)
         return None
     config = _serving_config(snapshot.spec, pair)
-    weights = _intact_weights(trial, checkpoint_root)
-    if config is None or weights is None:
-        unknown = "the sweep file no longer has it" if config is None else None
-        damaged = f"{trial.end and trial.end.weights_path} is gone or changed"
-        _logger.warning("no model is logged for %s: %s", pair.id, unknown or damaged)
-        return None
-    if trial.key not in run.models:
-        with asked_once():
-            begun = client.create_logged_model(
-                experiment_id, _model_name(pair.id), run.id, tags={"raybench.trial": trial.key}
-            )
-        run.models[trial.key] = str(begun.model_id)
-    model_id = run.models[trial.key]
     with tempfile.TemporaryDirectory(prefix="raybench-model-") as folder:
+        weights = None if config is None else _intact_weights(trial, checkpoints, Path(folder))
+        if config is None or weights is None:
+            unknown = "the sweep file no longer has it" if config is None else None
+            damaged = f"{trial.end.weights_path} is gone or changed"
+            _logger.warning("no model is logged for %s: %s", pair.id, unknown or damaged)
+            return None
+        if trial.key not in run.models:
+            with asked_once():
+                begun = client.create_logged_model(
+                    experiment_id, _model_name(pair.id), run.id, tags={"raybench.trial": trial.key}
+                )
+            run.models[trial.key] = str(begun.model_id)
+        model_id = run.models[trial.key]
         target = Path(folder) / "model"
         _save_model(target, weights, config, model_id, run.id)
         client.log_model_artifacts(model_id, str(target))
@@ -128,10 +130,23 @@ def _serving_config(spec: Mapping[str, Any], pair: PairRow) -> dict[str, Any] | 
     }
 
 
-def _intact_weights(trial: TrialRow, checkpoint_root: Path) -> Path | None:
+def _intact_weights(trial: TrialRow, checkpoints: Path | str, folder: Path) -> Path | None:
+    """The file; fetched to ``folder`` from a store. None: gone or changed.
+
+    Raises:
+        ResourceError: the store is out of reach.
+    """
     assert trial.end is not None and trial.end.weights_path is not None
-    path = (checkpoint_root / trial.end.weights_path).resolve()
-    if not (path.is_relative_to(checkpoint_root.resolve()) and path.is_file()):
+    if is_url(str(checkpoints)):
+        path = folder / Path(trial.end.weights_path).name
+        with suppress(FileNotFoundError):
+            Store(checkpoints).get_file(trial.end.weights_path, path)
+    else:
+        root = Path(checkpoints).resolve()
+        path = (root / trial.end.weights_path).resolve()
+        if not path.is_relative_to(root):
+            return None
+    if not path.is_file():
         return None
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

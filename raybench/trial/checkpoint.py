@@ -23,7 +23,7 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,12 @@ from raybench.trial import files
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from raybench.trial.mirror import Mirror
+
 FORMAT = 3
 BEST_NAME = "best.safetensors"
+MODEL_NAME, EMA_NAME = "model.safetensors", "ema.safetensors"
+STATE_NAME, MANIFEST_NAME = "state.json", "manifest.json"
 _PLACE = re.compile(r"^e(\d+)-b(\d+)$")
 _LIFE = re.compile(r"^a(\d+)(?:r(\d+))?$")
 _log = logging.getLogger(__name__)
@@ -75,7 +79,7 @@ class Checkpoint:
     @property
     def evaluated_content(self) -> bytes:
         """The weights that were validated, as a file: the average where there is one."""
-        return self.contents.get("ema.safetensors") or self.contents["model.safetensors"]
+        return self.contents.get(EMA_NAME) or self.contents[MODEL_NAME]
 
     @property
     def best_content(self) -> bytes:
@@ -92,13 +96,18 @@ class CheckpointFolder:
     """One life's checkpoints of one trial, and read access to those of earlier lives.
 
     ``identity``: of the configuration. A ledger that was put back from a copy may give a trial's
-    number to another one.
+    number to another one. ``mirror``: the trial's folder on an object store, where there is one.
     """
 
     def __init__(
-        self, trial_folder: Path, attempt: int, retry: int = 0, identity: str = ""
+        self,
+        trial_folder: Path,
+        attempt: int,
+        retry: int = 0,
+        identity: str = "",
+        mirror: Mirror | None = None,
     ) -> None:
-        self.trial_folder = trial_folder
+        self.trial_folder, self.mirror = trial_folder, mirror
         self.life: Life = (attempt, retry)
         self.identity = identity
         self.own = trial_folder / life_name(self.life)
@@ -123,6 +132,13 @@ class CheckpointFolder:
             shutil.rmtree(aside, ignore_errors=True)  # on a full disk, the ledger needs its space
             raise
         files.sync_folder(self.own)
+        if self.mirror is not None:
+            self.mirror.send_place(target)
+
+    @property
+    def pause_s(self) -> float:
+        """How long to train before the next checkpoint, so that sending them costs a part only."""
+        return 0.0 if self.mirror is None else self.mirror.pause_s
 
     def _fill(
         self,
@@ -139,9 +155,9 @@ class CheckpointFolder:
             for name, group in tensors.items()
         }
         content = files.json_bytes({**state, "identity": self.identity})
-        manifest["state.json"] = files.write_synced(aside / "state.json", [content])
+        manifest[STATE_NAME] = files.write_synced(aside / STATE_NAME, [content])
         listing = files.json_bytes({"format": FORMAT, "files": manifest})
-        files.write_synced(aside / "manifest.json", [listing])
+        files.write_synced(aside / MANIFEST_NAME, [listing])
         files.sync_folder(aside)
 
     def newest_sound(self) -> Checkpoint | None:
@@ -149,7 +165,7 @@ class CheckpointFolder:
 
         A damaged one is passed over with a warning.
         """
-        for place in _places(self.lives()):
+        for place in self._places():
             try:
                 checkpoint = load(place)
                 if checkpoint.state["identity"] == self.identity:
@@ -161,11 +177,17 @@ class CheckpointFolder:
                     _remove(place.path)  # training will come by this place again
         return None
 
+    def _places(self) -> Iterable[Place]:
+        return _places(self.lives()) if self.mirror is None else self.mirror.places()
+
     def prune(self) -> None:
         """Keeps the last two of this life."""
         own = {life: path for life, path in self.lives().items() if life == self.life}
-        for place in _places(own)[2:]:
+        places = _places(own)
+        for place in places[2:]:
             _remove(place.path)
+        if self.mirror is not None:
+            self.mirror.prune(place.path.name for place in places[:2])
 
     def lives(self) -> dict[Life, Path]:
         """Folders of this and earlier lives, the latest first; those of later ones are not ours."""
@@ -185,7 +207,7 @@ def load(place: Place) -> Checkpoint:
 
 
 def _load(place: Place) -> Checkpoint:
-    manifest = json.loads((place.path / "manifest.json").read_bytes())
+    manifest = json.loads((place.path / MANIFEST_NAME).read_bytes())
     if manifest.get("format") != FORMAT:
         raise DamagedCheckpointError(f"written in format {manifest.get('format')}, not {FORMAT}")
     contents = {}
@@ -196,7 +218,7 @@ def _load(place: Place) -> Checkpoint:
         sha256 = hashlib.sha256(contents[name]).hexdigest()
         if {"size": len(contents[name]), "sha256": sha256} != facts:
             raise DamagedCheckpointError(f"{name} is not the file that was written")
-    state = json.loads(contents.pop("state.json"))
+    state = json.loads(contents.pop(STATE_NAME))
     if not {"identity", "progress"} <= state.keys():
         raise DamagedCheckpointError("its state lacks what every state has")
     return Checkpoint(place, state, contents)
@@ -205,6 +227,18 @@ def _load(place: Place) -> Checkpoint:
 def life_name(life: Life) -> str:
     attempt, retry = life
     return f"a{attempt}r{retry}" if retry else f"a{attempt}"
+
+
+def life_of(name: str) -> Life | None:
+    """None: ``name`` is no life's folder."""
+    match = _LIFE.match(name)
+    return (int(match[1]), int(match[2] or 0)) if match else None
+
+
+def place_of(name: str) -> tuple[int, int] | None:
+    """Epoch and batch; None: ``name`` is no checkpoint's folder."""
+    match = _PLACE.match(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def collect(checkpoint_root: Path, checkpoint_dir: str, life: Life) -> tuple[str, str] | None:
@@ -260,8 +294,8 @@ def tidy(folder: Path, attempt: int, keep: Collection[Path] = ()) -> None:
 def _lives(folder: Path, up_to: Life) -> dict[Life, Path]:
     if not folder.is_dir():
         return {}
-    matches = ((_LIFE.match(path.name), path) for path in folder.iterdir())
-    lives = {(int(match[1]), int(match[2] or 0)): path for match, path in matches if match}
+    found = ((life_of(path.name), path) for path in folder.iterdir())
+    lives = {life: path for life, path in found if life is not None}
     return {life: lives[life] for life in sorted(lives, reverse=True) if life <= up_to}
 
 
@@ -269,10 +303,10 @@ def _places(lives: Mapping[Life, Path]) -> list[Place]:
     """All checkpoints in these folders, furthest first."""
     return sorted(
         (
-            Place(int(match[1]), int(match[2]), life, path)
+            Place(*place, life, path)
             for life, folder in lives.items()
             for path in folder.iterdir()
-            if (match := _PLACE.match(path.name))
+            if (place := place_of(path.name)) is not None
         ),
         reverse=True,
     )

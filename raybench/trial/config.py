@@ -35,6 +35,8 @@ class TrialConfig:
         refit_epochs: train on train + validation for that many epochs, no validation; None: don't.
         cache_dir: decoded data sets. checkpoint_root: root of all checkpoints, absolute.
         checkpoint_dir: this trial's folder below ``checkpoint_root``, relative.
+        checkpoint_url: root of all checkpoints on an object store, ``checkpoint_root`` is only a
+            node's scratch then; empty: there is none.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads; a resumed trial takes those of its checkpoint.
         device_share: GPU share (CPU: cores) it is charged for.
@@ -78,6 +80,7 @@ class TrialConfig:
     data_digest: str = ""
     weights_sha256: str = ""
     weights_dir: str = ""
+    checkpoint_url: str = ""
 
     @property
     def identity(self) -> str:

@@ -23,6 +23,7 @@ from raybench.trial.device import free_memory, peak_memory, reset_peak_memory
 from raybench.trial.evaluate import ShouldStop, evaluate, evaluate_oracle
 from raybench.trial.failures import DrainRequested, end_of_failure
 from raybench.trial.meter import Meter
+from raybench.trial.mirror import own_scratch
 from raybench.trial.predict import (
     PREDICTIONS_NAME,
     discard_results,
@@ -56,7 +57,8 @@ def run_trial(
     """
     threads_before = torch.get_num_threads()
     try:
-        end = yield from _run(config, should_stop)
+        with own_scratch(config) as own:
+            end = yield from _run(own, should_stop)
     except DrainRequested:
         end = EndRecord(state="interrupted", finished_at=time.time())
     except Exception as error:  # noqa: BLE001 - how a trial ends is data, whatever it was
@@ -69,12 +71,17 @@ def run_trial(
 
 
 def _run(config: TrialConfig, should_stop: ShouldStop) -> Generator[EpochRecord, None, EndRecord]:
-    finished = read_end(config, checkpoints_of(config).lives().values())
+    checkpoints = checkpoints_of(config)
+    if checkpoints.mirror is not None:
+        checkpoints.mirror.fetch_results()
+    finished = read_end(config, checkpoints.lives().values())
     if finished is not None:
         history, end = finished
         yield from (record for record in history if record.epoch > config.known_epochs)
         return end
     discard_results(config.own_folder)
+    if checkpoints.mirror is not None:
+        checkpoints.mirror.discard_results()
     if config.recipe.get("method", "finetune") != "finetune":
         return (yield from run_probe(config, should_stop))
     session = open_session(config)
@@ -110,7 +117,8 @@ def _fit(
         session.keep_best()
         if record.epoch > config.known_epochs:
             held.append(record)
-        if config.prompt or time.monotonic() - saved_at >= CHECKPOINT_EVERY_S:
+        pause_s = max(CHECKPOINT_EVERY_S, session.checkpoints.pause_s)
+        if config.prompt or time.monotonic() - saved_at >= pause_s:
             session.save()
             session.checkpoints.prune()
             saved_at = time.monotonic()
@@ -235,4 +243,6 @@ def _finish(session: Session, should_stop: ShouldStop) -> EndRecord:
         facts=session.facts,
     )
     write_end(config, progress.history, end)
+    if session.checkpoints.mirror is not None:
+        session.checkpoints.mirror.send_results()
     return end

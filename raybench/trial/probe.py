@@ -47,6 +47,7 @@ from raybench.trial.heads import (
     fit_linear,
     fit_neighbors,
 )
+from raybench.trial.mirror import mirror_of
 from raybench.trial.predict import PREDICTIONS_NAME, write_end, write_test_predictions
 from raybench.trial.recipe import class_weights
 from raybench.trial.session import (
@@ -256,4 +257,6 @@ def _finish(
         facts=facts,
     )
     write_end(config, [record], end)
+    if (mirror := mirror_of(config)) is not None:
+        mirror.send_results()
     return end

@@ -28,6 +28,7 @@ from raybench.trial.device import (
 )
 from raybench.trial.failures import ModelError
 from raybench.trial.learner import Learner
+from raybench.trial.mirror import mirror_of
 from raybench.trial.progress import Progress
 from raybench.trial.randomness import rng_states, seed_all
 from raybench.trial.recipe import class_weights
@@ -139,7 +140,8 @@ def open_session(config: TrialConfig) -> Session:
 
 def checkpoints_of(config: TrialConfig) -> CheckpointFolder:
     folder = Path(config.checkpoint_root) / config.checkpoint_dir
-    return CheckpointFolder(folder, config.attempt, config.retry, config.identity)
+    mirror = mirror_of(config)
+    return CheckpointFolder(folder, config.attempt, config.retry, config.identity, mirror)
 
 
 def recipe_of(config: TrialConfig) -> Recipe:
@@ -162,6 +164,7 @@ def load_checked_task(config: TrialConfig, recipe: Recipe) -> Task:
         cache_dir,
         recipe.crop,
         config.fold,
+        digest=config.data_digest,
     )
     if config.data_digest not in ("", task.data_digest):
         raise DataError(
@@ -195,6 +198,7 @@ def build_checked(config: TrialConfig, recipe: Recipe, classes: int, load: bool)
             load,
             Path(config.weights_dir) if config.weights_dir else None,
             config.weights_sha256,
+            Path(config.cache_dir),
         )
     except DataError as error:
         raise ModelError(str(error)) from error

@@ -219,6 +219,19 @@ def test_places_on_one_disk_are_summed_and_others_are_not(
     assert check(spec, apart, tracked) == []
 
 
+def test_with_an_object_store_only_the_scratch_counts(
+    tmp_path: Path, free: Callable[[float], None]
+) -> None:
+    """And on a cluster not even that: trials run on other machines."""
+    spec, settings = tiny_spec(), settings_of(tmp_path, RAYBENCH_STORAGE="s3://bucket/x")
+    free(4 * WEIGHTS - 1)
+    with pytest.raises(ResourceError, match="0.016 GB at .*/cache/scratch .*set RAYBENCH_CACHE to"):
+        check(spec, settings)
+    assert check(spec, settings, RunOptions(address="auto")) == []
+    free(3 * 4 * WEIGHTS + 1e6)  # a little for records; the weights that stay are elsewhere
+    assert check(spec, settings) == []
+
+
 def test_a_run_that_cannot_fit_starts_nothing(
     tmp_path: Path, free: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,13 @@ import pytest
 
 from raybench.errors import ResourceError
 from raybench.sweep.nodes import NodeAnswer, NodeWork, _why_silent, look, node_work
+from raybench.sweep.supplies import Supplies
+
+NOTHING = Supplies("", "", "", cache_is_shared=True, data=(), weights=())
 
 
 def ask(tmp_path: Path, **changes: object) -> NodeAnswer:
-    with node_work(str(tmp_path), "sweep", None) as work:
+    with node_work(str(tmp_path), "sweep", NOTHING) as work:
         return look(replace(work, **changes))  # type: ignore[arg-type]
 
 
@@ -38,7 +41,7 @@ def test_a_storage_that_the_node_cannot_reach(
     def away(self: object, name: str) -> bytes:
         raise ResourceError("the storage s3://b/p cannot be read: no credentials")
 
-    with node_work(str(tmp_path), "sweep", None) as work:
+    with node_work(str(tmp_path), "sweep", NOTHING) as work:
         monkeypatch.setattr("raybench.sweep.nodes.Store.get", away)
         assert look(work).problems == ("the storage s3://b/p cannot be read: no credentials",)
 
@@ -48,7 +51,7 @@ def versions(work: NodeWork, **other: str) -> NodeWork:
 
 
 def test_other_results_are_refused_other_libraries_told(tmp_path: Path) -> None:
-    with node_work(str(tmp_path), "sweep", None) as work:
+    with node_work(str(tmp_path), "sweep", NOTHING) as work:
         refused = look(versions(work, results="2", raybench="0.0.9"))
         told = look(versions(work, torch="1.0"))
     assert "has raybench" in refused.problems[0]
@@ -57,11 +60,14 @@ def test_other_results_are_refused_other_libraries_told(tmp_path: Path) -> None:
     assert "the driver 1.0: its numbers may differ" in told.remarks[0]
 
 
-def test_what_the_node_cannot_fetch_ends_the_sweep(tmp_path: Path) -> None:
-    def prepare() -> list[str]:
+def test_what_the_node_cannot_fetch_ends_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(supplies: Supplies, tell: object) -> None:
         raise ResourceError("weights resnet.safetensors cannot be had here")
 
-    answer = ask(tmp_path, prepare=prepare)
+    monkeypatch.setattr("raybench.sweep.nodes.fetch_supplies", fetch)
+    answer = ask(tmp_path)
     assert answer.problems == ("weights resnet.safetensors cannot be had here",)
 
 

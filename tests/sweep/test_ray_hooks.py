@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from raybench.errors import HomeError
-from raybench.sweep.ray_runner import PairScheduler, RaySearcher, _Death, _root_cause, _Starts
+from raybench.sweep.ray_runner import (
+    PairScheduler,
+    RaySearcher,
+    _Death,
+    _error_of,
+    _root_cause,
+    _Starts,
+)
 
 
 @pytest.mark.parametrize("ours", [PairScheduler, RaySearcher, _Starts])
@@ -43,6 +51,25 @@ def test_no_trial_jumps_the_queue() -> None:
 def _actor_died(words: str) -> ActorDiedError:
     """As Ray makes it of what its control store says (``ActorDiedErrorContext``)."""
     return ActorDiedError(ActorDiedErrorContext(actor_id=b"\0" * 16, error_message=words))
+
+
+class FailedTrial:
+    """As Tune leaves one whose error was neither an actor's nor a task's."""
+
+    def __init__(self, file: Path) -> None:
+        self.error_file = str(file)
+
+    def get_pickled_error(self) -> None:
+        return None
+
+
+def test_a_lost_object_says_why_in_tunes_file_only(tmp_path: Path) -> None:
+    """Seen when both nodes of an elastic cluster died: the reason read ``NoneType: None``."""
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1\nhealth check failed: its node has died\n")
+    death = _Death.of(_error_of(FailedTrial(file)))
+    assert death.reason == "health check failed: its node has died"
+    assert death.node_lost
 
 
 @pytest.mark.parametrize(

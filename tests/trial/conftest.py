@@ -43,7 +43,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Task:
 @pytest.fixture
 def make_config(tmp_path: Path, digits: Task, monkeypatch: pytest.MonkeyPatch) -> MakeConfig:
     """``make_config(model="tiny", recipe keys..., config=dict(...))`` on ``digits``."""
-    monkeypatch.setattr(session, "load_task", lambda *_: digits)
+    monkeypatch.setattr(session, "load_task", lambda *_, **__: digits)
 
     def make(
         model: str = "tiny",

@@ -23,7 +23,7 @@ def frames_task(
     task = load_task(DatasetSpec(name="digits"), 12, "full", 0, tmp_path / "c", "random")
     parts = {name: getattr(digits, name) for name in ("train", "val", "test")}
     task = dataclasses.replace(task, **parts)
-    monkeypatch.setattr(session, "load_task", lambda *_: task)
+    monkeypatch.setattr(session, "load_task", lambda *_, **__: task)
     return task
 
 

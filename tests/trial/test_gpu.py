@@ -172,7 +172,7 @@ def test_the_footprint_is_what_a_trial_takes(
 ) -> None:
     """To 10 %: of 112 px, so that what is rounded up to whole blocks counts for little."""
     task = load_task(DatasetSpec(name="digits"), 112, "10%", 0, tmp_path)
-    monkeypatch.setattr(session, "load_task", lambda *_: task)
+    monkeypatch.setattr(session, "load_task", lambda *_, **__: task)
     recipe: dict[str, Any] = {"image_size": 112, "batch_size": 16, "augment": augment}
     spec = BackboneSpec(name="torchvision:resnet50", weights="none")
     found = measure_footprint(spec, 10, Recipe(**recipe), "cuda")

@@ -40,6 +40,11 @@ DIGEST_VERSION = 1  # of what the digest is made of
 TELL_EVERY_S = 3.0
 
 
+def folder_name(name: str, image_size: int, crop: Crop, digest: str) -> str:
+    """What the folder of a set is called in any cache."""
+    return f"{name}-{image_size}{'c' if crop == 'random' else ''}-{digest[:12]}"
+
+
 class Builder:
     """Builds one set.
 
@@ -81,21 +86,18 @@ class Builder:
                 aside.mkdir()
                 digest, state = self._write(aside, pool)
                 folder = self.folder(digest)
-                _put(aside, folder, state, self.cache_dir / "index")
+                put_in_place(aside, folder, state, self.cache_dir / "index")
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         return folder
 
     def folder(self, digest: str) -> Path:
-        return self.cache_dir / f"{self._stem}{digest[:12]}"
-
-    @property
-    def _stem(self) -> str:
-        return f"{self.name}-{self.image_size}{'c' if self.crop == 'random' else ''}-"
+        return self.cache_dir / folder_name(self.name, self.image_size, self.crop, digest)
 
     def _same_content(self, pool: ThreadPoolExecutor) -> Path | None:
         """A folder built from equal files elsewhere; hashing is cheaper than decoding."""
-        if not any(self.cache_dir.glob(f"{self._stem}*")):
+        others = folder_name(self.name, self.image_size, self.crop, "*")
+        if not any(self.cache_dir.glob(others)):
             return None
         hashed = self._progress(in_groups(pool, hash_group, self.source.samples), "hashed")
         hashes = [sha256 for group in _all_good(hashed) for sha256 in group.sha256]
@@ -181,7 +183,7 @@ def _all_good(groups: Iterable[Group]) -> Iterator[Group]:
         raise DataError(sorted(mistakes))
 
 
-def _put(aside: Path, folder: Path, state: list[int], marks: Path) -> None:
+def put_in_place(aside: Path, folder: Path, state: list[int], marks: Path) -> None:
     """Rename; if another builder was first, its equal folder stays; a damaged one goes."""
     if folder.exists() and not _is_whole(folder, marks):
         shutil.rmtree(folder)

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from raybench.datasets.cache.build import Builder, Tell
+from raybench.datasets.cache.build import Builder, Tell, folder_name
 from raybench.datasets.cache.files import (
     ARRAYS,
     FORMAT_VERSION,
@@ -59,6 +59,7 @@ def open_cache(
     cache_dir: Path,
     crop: Crop = "none",
     tell: Tell = lambda sentence: None,
+    digest: str = "",
 ) -> CachedImages:
     """The data set, from the cache where it is there, else decoded into it first.
 
@@ -68,22 +69,50 @@ def open_cache(
         cache_dir: where decoded sets stand.
         crop: as in the recipe; see ``fit``.
         tell: hears of progress and of what was mended.
+        digest: of the set that is meant, where it is known: then the cache's is as good as one
+            whose own files are not on this machine. Files that are here count as ever.
 
     Raises:
         DataError: mistakes of the spec, or unreadable images, all of them at once.
         ResourceError: cannot be downloaded, or the cache cannot be written.
     """
-    name = json.dumps([spec.model_dump(mode="json"), image_size, crop, str(cache_dir)])
+    name = json.dumps([spec.model_dump(mode="json"), image_size, crop, str(cache_dir), digest])
     watched, data = _open_sets.get(name, ({}, None))
     if data is None or not _unchanged(watched):
-        facts, images = fingerprint(spec, cache_dir / "downloads" / spec.name)
-        text = json.dumps([FORMAT_VERSION, image_size, crop, spec.name, spec.path, facts])
-        key = hashlib.sha256(text.encode()).hexdigest()[:24]
-        watched = _watch(spec, images)
-        folder, data = _find_or_build(spec, images, image_size, crop, cache_dir, key, tell)
+        watched, folder, data = _by_digest(spec, image_size, crop, cache_dir, digest) or _by_source(
+            spec, image_size, crop, cache_dir, tell
+        )
         watched |= _stats(str(folder / file) for file in (PIXELS, ARRAYS, META, SUMS))
     _keep_open(name, watched, data)
     return data
+
+
+_Opened = tuple[dict[str, Stat], Path, CachedImages]
+"""What a change of would be noticed, the set's folder, and the set."""
+
+
+def _by_digest(
+    spec: DatasetSpec, image_size: int, crop: Crop, cache_dir: Path, digest: str
+) -> _Opened | None:
+    """None: not asked for, not there, or the user's own files are here to be looked at."""
+    if not digest or (spec.path is not None and Path(spec.path).exists()):
+        return None
+    folder = cache_dir / folder_name(spec.name, image_size, crop, digest)
+    try:
+        data = read_set(folder, cache_dir / "index")
+    except (FileNotFoundError, DamagedError):
+        return None
+    return ({}, folder, data) if data.digest == digest else None
+
+
+def _by_source(
+    spec: DatasetSpec, image_size: int, crop: Crop, cache_dir: Path, tell: Tell
+) -> _Opened:
+    facts, images = fingerprint(spec, cache_dir / "downloads" / spec.name)
+    text = json.dumps([FORMAT_VERSION, image_size, crop, spec.name, spec.path, facts])
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    watched = _watch(spec, images)
+    return watched, *_find_or_build(spec, images, image_size, crop, cache_dir, key, tell)
 
 
 def _keep_open(name: str, watched: dict[str, Stat], data: CachedImages) -> None:
@@ -138,7 +167,7 @@ def _find_or_build(
         if found is not None:
             return found
         index.mkdir(parents=True, exist_ok=True)
-        with _locked(index / f"{key}.lock") as alone:
+        with locked(index / f"{key}.lock") as alone:
             found = _known(cache_dir, key, tell)
             if found is not None:
                 return found
@@ -172,7 +201,7 @@ def _known(cache_dir: Path, key: str, tell: Tell) -> tuple[Path, CachedImages] |
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Iterator[bool]:
     """Hold the lock; yields False where the file system has none (renaming decides there)."""
     with path.open("a") as file:
         try:
