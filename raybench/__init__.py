@@ -1,11 +1,12 @@
 """Which image backbone should I fine-tune on my data, given what I can spend? With evidence.
 
 Three lines in a notebook: ``sweep = raybench.run("quickstart")``,
-``raybench.open("quickstart").records()``, ``.leaderboard()``.
+``raybench.open("quickstart").records()``, ``.leaderboard()``. On a cluster:
+``raybench.submit("quickstart", address="http://127.0.0.1:8265").leaderboard()``.
 """
 
 from raybench.errors import RaybenchError
-from raybench.library import Sweep, open, run
+from raybench.library import Sweep, open, run, submit
 from raybench.version import __version__
 
-__all__ = ["RaybenchError", "Sweep", "__version__", "open", "run"]
+__all__ = ["RaybenchError", "Sweep", "__version__", "open", "run", "submit"]

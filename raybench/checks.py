@@ -6,7 +6,7 @@ file does not hide these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from pydantic import ValidationError
@@ -256,11 +256,18 @@ _CROSS_CHECKS: tuple[
 )
 
 
-def check_names(spec: SweepSpec, origins: Origins, mistakes: Mistakes) -> None:
-    """Unknown backbones and data sets, missing folders, entries that stand twice."""
+def check_names(
+    spec: SweepSpec, origins: Origins, mistakes: Mistakes, elsewhere: Set[str] = frozenset()
+) -> None:
+    """Unknown backbones and data sets, missing folders, entries that stand twice.
+
+    ``elsewhere``: paths of another machine, where they are checked before the sweep starts.
+    """
     pairs: dict[str, int] = {}
     for index, backbone in zip(origins["backbones"], spec.backbones, strict=False):
-        sentences = _several_mistakes(backbone.name) or check_backbone(backbone)
+        here = backbone.weights not in elsewhere
+        seen = backbone if here else backbone.model_copy(update={"weights": "none"})
+        sentences = _several_mistakes(backbone.name) or check_backbone(seen)
         mistakes.add_all(("backbones", index), sentences)
         if sentences:
             continue
@@ -274,7 +281,8 @@ def check_names(spec: SweepSpec, origins: Origins, mistakes: Mistakes) -> None:
         pairs.setdefault(pair, index)
     names: dict[str, int] = {}
     for index, dataset in zip(origins["datasets"], spec.datasets, strict=False):
-        mistakes.add_all(("datasets", index), check_dataset(dataset))
+        if not {dataset.path, dataset.root} & elsewhere:
+            mistakes.add_all(("datasets", index), check_dataset(dataset))
         if dataset.name in names:
             mistakes.add(
                 ("datasets", index),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from raybench.errors import RaybenchError, SetupError
 from raybench.parser import build_parser
 from raybench.redaction import redact, redact_logs, redacted_traceback
-from raybench.verbs import materials, sweeps
+from raybench.verbs import cluster, materials, sweeps
 
 GARBAGE_AFTER = 50_000
 """New objects between two looks for garbage; Python's own is 700."""
@@ -59,6 +59,9 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": sweeps.plan,
     "fetch": sweeps.fetch,
     "run": sweeps.run,
+    "submit": cluster.submit,
+    "logs": cluster.logs,
+    "stop": cluster.stop,
     "status": sweeps.status,
     "report": sweeps.report,
     "sync": sweeps.sync,

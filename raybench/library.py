@@ -5,7 +5,8 @@ Imports are inside the functions, so that ``import raybench`` costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,25 @@ if TYPE_CHECKING:
     from raybench.sweep.reader import SweepReader
     from raybench.sweep.run import RunResult
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep in a home, read from its ledger; always what is committed now."""
+    """A sweep in a home, read from its ledger; always what is committed now.
+
+    On a cluster, ``address`` is its dashboard's and ``home`` a folder there (None: its default).
+    """
 
     name: str
     settings: Settings
+    address: str | None = None
+    home: str | None = None
 
     def snapshot(self) -> SweepSnapshot:
-        """Everything the ledger holds of the sweep."""
+        """Everything the ledger holds of the sweep; on a cluster a job reads it, in seconds."""
+        if self.address is not None:
+            return read_there(self.address, self.name, self.home)
         reader, engine = _reader(self.settings, self.name)
         try:
             return reader.snapshot()
@@ -55,16 +65,25 @@ class Sweep:
         return leaderboard(self.snapshot())
 
 
-def open(name: str | None = None, home: str | Path | None = None) -> Sweep:  # noqa: A001
+def open(  # noqa: A001
+    name: str | None = None, home: str | Path | None = None, address: str | None = None
+) -> Sweep:
     """A sweep of a home; ``name`` may be left out where the home has only one.
+
+    With ``address``, a cluster's dashboard, the home is one on that cluster.
 
     Raises:
         HomeError: no ledger there. UserInputError: no such sweep, or several and none named.
+        ResourceError: the cluster is out of reach.
     """
     from raybench.settings import resolve_settings
     from raybench.sweep.reader import only_sweep
     from raybench.sweep.tables import open_engine
 
+    if address is not None:
+        there = None if home is None else str(home)
+        found = read_there(address, name, there)
+        return Sweep(found.sweep, resolve_settings(), address, there)
     settings = resolve_settings(home)
     engine = open_engine(settings.ledger_url, create=False)
     try:
@@ -99,6 +118,48 @@ def run(
         spec, home=home, overrides=overrides, inline=inline, address=address, tracking=tracking
     )
     return open(result.snapshot.sweep, home)
+
+
+def submit(
+    spec: str | Path,
+    address: str | None = None,
+    *,
+    home: str | None = None,
+    overrides: Sequence[str] = (),
+    working_dir: str | Path | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    python: str | None = None,
+    max_gpus: float | None = None,
+    accept_leaks: bool = False,
+) -> Sweep:
+    """Run or resume a sweep as a job on a Ray cluster; returns once it has begun.
+
+    Args:
+        spec: a path, or the name of a shipped file.
+        address: of the cluster's dashboard; default ``RAY_API_SERVER_ADDRESS``, else
+            ``http://127.0.0.1:8265``.
+        home: folder on the cluster; default its ``RAYBENCH_HOME``, else ``~/raybench-home``.
+        overrides: ``key.path=value`` strings, as ``--set`` takes them.
+        working_dir: folder that is sent along and holds the file.
+        runtime_env: Ray's runtime environment.
+        python: absolute path on the cluster; default the one that its Ray runs on.
+        max_gpus: leave the other GPUs alone.
+        accept_leaks: run though images stand in several splits.
+
+    Raises:
+        SpecError, LeaseHeldError, ResourceError: see ``raybench.errors``.
+    """
+    from raybench.cluster.submitting import Order, wait_begun
+    from raybench.cluster.submitting import submit as submit_order
+    from raybench.settings import resolve_settings
+
+    order = Order(
+        str(spec), overrides, address, home, working_dir, runtime_env, python, max_gpus,
+        accept_leaks,
+    )  # fmt: skip
+    client, job = submit_order(order, logger.info)
+    wait_begun(client, job, logger.info)
+    return Sweep(job.sweep, resolve_settings(), client.get_address(), home)
 
 
 def run_sweep_file(
@@ -181,7 +242,10 @@ def sync(
     try:
         with private_files(settings.home):
             projection = open_projection(
-                settings.tracking_uri, settings.artifact_root, settings.checkpoint_root
+                settings.tracking_uri,
+                settings.artifact_root,
+                settings.checkpoints,
+                own_store=settings.owns_tracking,
             )
             return sync_once(reader, projection, tell)
     finally:
@@ -196,11 +260,22 @@ def _tracker_factory(settings: Settings) -> Any:
         return TrackingThread(
             reader_factory,
             lambda: open_projection(
-                settings.tracking_uri, settings.artifact_root, settings.checkpoint_root
+                settings.tracking_uri,
+                settings.artifact_root,
+                settings.checkpoints,
+                own_store=settings.owns_tracking,
             ),
         )
 
     return make
+
+
+def read_there(address: str, name: str | None, home: str | None) -> SweepSnapshot:
+    """The snapshot of a sweep (None: the home's only one) that a job on a cluster reads."""
+    from raybench.cluster.client import connect
+    from raybench.cluster.errands import read_snapshot
+
+    return read_snapshot(connect(address), name, home)
 
 
 def _reader(settings: Settings, name: str) -> tuple[SweepReader, Any]:

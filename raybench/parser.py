@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_declaring(verbs)
     _add_running(verbs)
+    _add_cluster(verbs)
     _add_reading(verbs)
     _add_looking(verbs)
     return parser
@@ -58,12 +59,59 @@ def _add_running(verbs: Any) -> None:
     verb.add_argument("--inline", action="store_true", help="in this process, without Ray")
     verb.add_argument("--no-tracking", action="store_true", help="leave MLflow to a later sync")
     verb.add_argument("--quiet", action="store_true", help="no progress, only the leaderboard")
+    # Given by ``submit``: what sent it, in JSON. Progress then comes in lines for that side.
+    verb.add_argument("--submitted-by", metavar="JSON", help=argparse.SUPPRESS)
+
+
+def _add_cluster(verbs: Any) -> None:
+    verb = _verb(verbs, "submit", "run a sweep as a job on a Ray cluster")
+    _spec_arguments(verb)
+    _dashboard(verb)
+    verb.add_argument("--home", metavar="DIR", help="on the cluster (default: ~/raybench-home)")
+    verb.add_argument(
+        "--working-dir", metavar="DIR", help="send this folder, which holds FILE, your code, data"
+    )
+    verb.add_argument(
+        "--runtime-env", metavar="FILE|JSON", help="Ray's runtime environment for the job"
+    )
+    verb.add_argument(
+        "--python", metavar="PATH", help="on the cluster (default: the one its Ray runs on)"
+    )
+    verb.add_argument("--max-gpus", type=_amount, metavar="N", help="leave the other GPUs alone")
+    verb.add_argument(
+        "--accept-leaks", action="store_true", help="run though images stand in several splits"
+    )
+    verb.add_argument(
+        "--wait", action="store_true", help="show it until it ends, then the leaderboard"
+    )
+    _json(verb)
+    verb = _verb(verbs, "logs", "what a submitted sweep says")
+    _job(verb)
+    verb.add_argument("-f", "--follow", action="store_true", help="until it ends")
+    verb = _verb(verbs, "stop", "drain a submitted sweep; submitting it again goes on")
+    _job(verb)
+
+
+def _job(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("sweep", metavar="SWEEP", help="or a submission id")
+    _dashboard(verb)
+    verb.add_argument("--home", metavar="DIR", help="on the cluster, where it runs in several")
+
+
+def _dashboard(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--address", metavar="URL",
+        help="the cluster's dashboard (default: RAY_API_SERVER_ADDRESS, else "
+        "http://127.0.0.1:8265)",
+    )  # fmt: skip
 
 
 def _add_reading(verbs: Any) -> None:
     verb = _verb(verbs, "status", "per pair: done, running, owed, spent")
     _sweep(verb)
     _json(verb)
+    # For the same verb on the other end of a cluster's job.
+    verb.add_argument("--packed", action="store_true", help=argparse.SUPPRESS)
     verb = _verb(verbs, "report", "leaderboard with intervals, from the ledger alone")
     _sweep(verb)
     _json(verb)
@@ -117,6 +165,9 @@ def _add_looking(verbs: Any) -> None:
     _home(verb)
     _json(verb)
     verb = _verb(verbs, "doctor", "what works here, what does not, what to do")
+    verb.add_argument(
+        "--cluster", type=Path, metavar="FILE", help="look at a file for ray up instead"
+    )
     _home(verb)
     _json(verb)
 
@@ -183,6 +234,9 @@ def _home(verb: argparse.ArgumentParser) -> None:
 def _sweep(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("sweep", nargs="?", help="may be left out where the home has one sweep")
     _home(verb)
+    verb.add_argument(
+        "--address", metavar="URL", help="of the cluster where its home is; --home is there, too"
+    )
 
 
 def _json(verb: argparse.ArgumentParser) -> None:

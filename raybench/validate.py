@@ -24,6 +24,7 @@ from raybench.mistakes import Mistakes
 from raybench.redaction import secret_in, texts_in
 from raybench.shape import Origins, parse_shape
 from raybench.spec import SweepSpec
+from raybench.travelling import Travel
 from raybench.yamlio import KeyPath, parse_file, parse_yaml
 
 _BY_NAME = (
@@ -36,6 +37,7 @@ def load_spec(
     source: str | Path,
     overrides: Sequence[str] = (),
     tell: Callable[[str], None] = lambda sentence: None,
+    travel: Travel | None = None,
 ) -> SweepSpec:
     """Read, override and check a sweep file.
 
@@ -44,6 +46,7 @@ def load_spec(
         overrides: ``key.path=value`` strings, applied before anything is checked. One that
             changes ``recipe.method`` fits the rest of the file to it (``methods``).
         tell: hears what was fitted.
+        travel: it will run on another machine, whose paths are not looked for here.
 
     Raises:
         SpecError: with every mistake found.
@@ -57,7 +60,7 @@ def load_spec(
         )
     before = method_of(raw)
     fitted = switch_method(raw, before, _override_all(raw, overrides, lines))
-    spec = check_spec(raw, lines, path.parent.resolve(), path.name)
+    spec = check_spec(raw, lines, path.parent.resolve(), path.name, travel)
     if fitted:
         tell(fitted)
     return spec
@@ -91,7 +94,11 @@ def shipped_specs() -> dict[str, Path]:
 
 
 def check_spec(
-    raw: dict[str, Any], lines: dict[KeyPath, int], base: Path, source: str = ""
+    raw: dict[str, Any],
+    lines: dict[KeyPath, int],
+    base: Path,
+    source: str = "",
+    travel: Travel | None = None,
 ) -> SweepSpec:
     """Validate plain data; relative paths are taken from ``base``.
 
@@ -103,9 +110,10 @@ def check_spec(
     data, origins = _expand(raw)
     spec, broken = parse_shape(data, origins, mistakes)
     if spec is not None:
+        gone = set() if travel is None else travel.left_behind(spec, origins, base, mistakes)
         spec = _absolute_paths(spec, base)
         check_values(spec, raw, broken, mistakes)
-        check_names(spec, origins, mistakes)
+        check_names(spec, origins, mistakes, {_absolute(text, base) for text in gone})
     if spec is None or mistakes:
         raise SpecError(mistakes.sentences)
     return spec
@@ -211,17 +219,23 @@ def _key_in(container: Any, part: str) -> str | int:
     return int(part)
 
 
+def _absolute(text: str, base: Path) -> str:
+    # os.path, because pathlib raises on links in a circle and on the home of nobody
+    return os.path.realpath(base / os.path.expanduser(text))  # noqa: PTH111
+
+
 def _absolute_paths(spec: SweepSpec, base: Path) -> SweepSpec:
     def absolute(text: str | None) -> str | None:
-        # os.path, because pathlib raises on links in a circle and on the home of nobody
-        return None if text is None else os.path.realpath(base / os.path.expanduser(text))  # noqa: PTH111
+        return None if text is None else _absolute(text, base)
 
     datasets = tuple(
         d.model_copy(update={"path": absolute(d.path), "root": absolute(d.root)})
         for d in spec.datasets
     )
     backbones = tuple(
-        b.model_copy(update={"weights": absolute(b.weights)}) if is_weights_file(b.weights) else b
+        b.model_copy(update={"weights": _absolute(b.weights, base)})
+        if is_weights_file(b.weights)
+        else b
         for b in spec.backbones
     )
     return spec.model_copy(update={"datasets": datasets, "backbones": backbones})

@@ -90,14 +90,19 @@ def cache(arguments: argparse.Namespace) -> int:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    from raybench.doctor import examine
+    from raybench.doctor import examine, examine_cluster_file
     from raybench.settings import resolve_settings
 
-    findings = examine(resolve_settings(arguments.home))
+    if arguments.cluster is not None:
+        findings = examine_cluster_file(arguments.cluster)
+    else:
+        findings = examine(resolve_settings(arguments.home))
     if arguments.json:
         print_json([finding.as_json() for finding in findings])
     else:
         for finding in findings:
             mark = "ok " if finding.ok else "BAD" if finding.essential else "no "
             print(f"{mark} {finding.subject:<10} {finding.text}")
-    return 0 if all(finding.ok or not finding.essential for finding in findings) else 3
+    if all(finding.ok or not finding.essential for finding in findings):
+        return 0
+    return 3 if arguments.cluster is None else 2

@@ -6,11 +6,18 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from raybench.cluster.lines import Submitted, machine_line
 from raybench.errors import UserInputError
+from raybench.verbs.cluster import begin_job
 from raybench.verbs.output import print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from raybench.records import SweepSnapshot
+    from raybench.sweep.options import Observer
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -47,10 +54,12 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    submitted = Submitted.from_text(arguments.submitted_by) if arguments.submitted_by else None
+    if submitted is not None:
+        begin_job(submitted, arguments.home)
     from raybench.library import run_sweep_file
-    from raybench.terminal.console import ConsoleObserver
 
-    with ConsoleObserver(quiet=arguments.quiet) as observer:
+    with _observer(submitted, arguments.quiet) as observer:
         arguments.file, is_folder = _sweep_file(arguments, observer.message)
         result = run_sweep_file(
             arguments.file,
@@ -67,14 +76,24 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from raybench.report.tables import leaderboard_table
 
+    if submitted is not None:
+        print(machine_line("result", True))
     print_table(leaderboard_table(result.snapshot))
     if is_folder:
         from raybench.analysis.ranking import answer
 
         print(answer(result.snapshot))
-    for line in _next_steps(arguments, result):
+    if submitted is not None:
+        print(machine_line("ended", result.exit_code))
+    for line in _next_steps(arguments, result, submitted):
         print(line, file=sys.stderr)
     return result.exit_code
+
+
+def _observer(submitted: Submitted | None, quiet: bool) -> AbstractContextManager[Observer]:
+    from raybench.terminal.console import ConsoleObserver, JobObserver
+
+    return ConsoleObserver(quiet) if submitted is None else nullcontext(JobObserver())
 
 
 def _sweep_file(arguments: argparse.Namespace, tell: Callable[[str], None]) -> tuple[str, bool]:
@@ -127,9 +146,17 @@ def fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
-    """What to type now."""
+def _next_steps(
+    arguments: argparse.Namespace, result: Any, submitted: Submitted | None
+) -> list[str]:
+    """What to type now, for a job on the side that has sent it."""
     home = f" --home {shlex.quote(arguments.home)}" if arguments.home else ""
+    overrides = [part for text in arguments.overrides for part in ("--set", text)]
+    again = shlex.join(["raybench", "run", arguments.file, *overrides]) + home
+    ui = f"    raybench ui{home}"
+    if submitted is not None:
+        again, ui = submitted.again, ""
+        home += f" --address {submitted.address}" if submitted.address else ""
     name = result.snapshot.sweep
     lines = [result.tracking_problem] if result.tracking_problem else []
     states = [pair.state for pair in result.snapshot.pairs if pair.current]
@@ -140,34 +167,49 @@ def _next_steps(arguments: argparse.Namespace, result: Any) -> list[str]:
             "--set budget.wall_clock=..."
         )
     elif not set(states) <= {"done", "failed"}:
-        overrides = [part for text in arguments.overrides for part in ("--set", text)]
-        again = shlex.join(["raybench", "run", arguments.file, *overrides])
         word = "drained; nothing is lost" if result.signal is not None else "not every pair is done"
-        lines.append(f"{word}. To go on: {again}{home}")
+        lines.append(f"{word}. To go on: {again}")
     elif failed := states.count("failed"):
         lines.append(f"{failed} of {len(states)} pairs ended without a result; why: see above")
-    lines.append(f"Next: raybench report {name}{home} --html report.html    raybench ui{home}")
+    lines.append(f"Next: raybench report {name}{home} --html report.html{ui}")
     return lines
 
 
 def status(arguments: argparse.Namespace) -> int:
-    from raybench.library import open as open_sweep
+    snapshot = _snapshot(arguments)
+    if arguments.packed:
+        from raybench.snapshot_json import pack
 
-    sweep = open_sweep(arguments.sweep, arguments.home)
+        print(machine_line("snapshot", pack(snapshot)))
+        return 0
     if arguments.json:
-        print_json(sweep.status())
+        _print_summary(snapshot)
         return 0
     from raybench.report.tables import status_table
 
-    print_table(status_table(sweep.snapshot()))
+    print_table(status_table(snapshot))
     return 0
 
 
-def report(arguments: argparse.Namespace) -> int:
-    from raybench.library import open as open_sweep
+def _snapshot(arguments: argparse.Namespace) -> SweepSnapshot:
+    """Of the home here, or with ``--address`` of the one on the cluster."""
+    if arguments.address is None:
+        from raybench.library import open as open_sweep
 
-    sweep = open_sweep(arguments.sweep, arguments.home)
-    snapshot = sweep.snapshot()
+        return open_sweep(arguments.sweep, arguments.home).snapshot()
+    from raybench.library import read_there
+
+    return read_there(arguments.address, arguments.sweep, arguments.home)
+
+
+def _print_summary(snapshot: SweepSnapshot) -> None:
+    from raybench.analysis.contract import summarize
+
+    print_json(summarize(snapshot))
+
+
+def report(arguments: argparse.Namespace) -> int:
+    snapshot = _snapshot(arguments)
     if arguments.html is not None:
         from raybench.report.page import write_html
 
@@ -178,7 +220,7 @@ def report(arguments: argparse.Namespace) -> int:
         for path in write_csv(snapshot, arguments.csv):
             print(f"wrote {path}", file=sys.stderr)
     if arguments.json:
-        print_json(sweep.status())
+        _print_summary(snapshot)
         return 0
     from raybench.report.tables import leaderboard_table
 
@@ -187,6 +229,10 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def sync(arguments: argparse.Namespace) -> int:
+    if arguments.address is not None:
+        from raybench.verbs.cluster import sync_there
+
+        return sync_there(arguments)
     from raybench.library import sync
 
     result = sync(arguments.sweep, arguments.home, tell)

@@ -1,0 +1,106 @@
+"""A job's lines, whole and once each, however its connection breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from raybench.cluster.client import connect
+from raybench.cluster.following import Listener, follow, readable
+from raybench.cluster.lines import machine_line
+from raybench.errors import ResourceError
+from tests.cluster.standin import JobsServer
+
+TEXT = "one\ntwo\n\nfour, which is longer\nlast without end"
+
+
+class Flaky:
+    """A client whose connections end as they are told; each begins at the log's beginning."""
+
+    def __init__(self, real: Any, *lives: list[Any]) -> None:
+        self._real, self.lives = real, list(lives)
+
+    def get_job_info(self, job_id: str) -> Any:
+        return self._real.get_job_info(job_id)
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        for piece in self.lives.pop(0):
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, float):
+                await asyncio.sleep(piece)
+            else:
+                yield piece
+
+
+@pytest.fixture
+def real(server: JobsServer) -> Any:
+    server.add("a-1", "a", status="RUNNING")
+    return connect(server.url)
+
+
+@pytest.mark.parametrize(
+    "lives",
+    [
+        [[TEXT]],
+        [list(TEXT)],
+        [[TEXT[:6], RuntimeError("closed")], [TEXT]],
+        [
+            [TEXT[:6], OSError("reset")],
+            [TEXT[:3], TEXT[3:9], RuntimeError("x")],
+            [TEXT[:1], TEXT[1:]],
+        ],
+        [[TEXT[:6], 5.0], [TEXT]],
+        [[RuntimeError("at once")], [TEXT]],
+    ],
+)
+def test_every_line_once(real: Any, lives: list[list[Any]]) -> None:
+    client = Flaky(real, *lives)
+    assert list(follow(client, "a-1", silence_s=0.2)) == TEXT.split("\n")
+    assert client.lives == []
+
+
+def test_a_cluster_that_is_gone_is_told(server: JobsServer, real: Any) -> None:
+    lines = follow(Flaky(real, ["one\n", RuntimeError("closed")]), "a-1")
+    assert next(lines) == "one"
+    server.refuse, server.body = 403, "Forbidden"
+    with pytest.raises(ResourceError, match="refuses the token"):
+        next(lines)
+
+
+def test_what_is_heard_goes_where_it_belongs() -> None:
+    said: list[str] = []
+    results: list[str] = []
+    shown: list[Any] = []
+    listener = Listener(said.append, results.append, shown.append)
+    for line in (
+        "INFO job_manager.py -- Runtime env is setting up.",
+        machine_line("begun", {"home": "/h"}),
+        "data: digits",
+        machine_line("progress", {"caption": "1/2", "rows": []}),
+        machine_line("newer_kind", 1),
+        machine_line("result", True),
+        "leaderboard",
+        "",
+        machine_line("ended", 1),
+        "1 of 2 pairs ended without a result",
+    ):
+        listener.hear(line)
+    assert said == ["data: digits", "1 of 2 pairs ended without a result"]
+    assert results == ["leaderboard", ""]
+    assert shown == [{"caption": "1/2", "rows": []}]
+    assert (listener.exit_code, listener.begun) == (1, {"home": "/h"})
+
+
+def test_for_people_the_table_is_a_line_every_half_minute() -> None:
+    def at(at_s: int) -> str:
+        return machine_line("progress", {"at_s": at_s, "caption": f"after {at_s} s", "rows": []})
+
+    lines = ["Running entrypoint for job a-1: exec x", machine_line("begun", {}), "data: digits"]
+    lines += [at(second) for second in (0, 5, 29, 30, 59, 60)] + [machine_line("ended", 0), "done"]
+    assert list(readable(iter(lines))) == [
+        "data: digits", "after 0 s", "after 30 s", "after 60 s", "done",
+    ]  # fmt: skip
