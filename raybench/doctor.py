@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from raybench.cluster_file import cluster_mistakes
 from raybench.download import is_offline
 from raybench.errors import RaybenchError
 from raybench.exposure import (
@@ -63,6 +64,13 @@ def examine(settings: Settings) -> list[Finding]:
         _disk,
     )
     return [check(settings) for check in checks]
+
+
+def examine_cluster_file(path: Path) -> list[Finding]:
+    """A file for ``ray up``: a finding for every mistake, or one that there is none."""
+    mistakes = cluster_mistakes(path)
+    found = [Finding("cluster", False, redact(mistake)) for mistake in mistakes]
+    return found or [Finding("cluster", True, f"{path} is ready for: ray up {path}")]
 
 
 def _packages(settings: Settings) -> Finding:

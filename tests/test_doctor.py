@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
 from raybench import doctor
-from raybench.doctor import Finding, examine
+from raybench.cli import main
+from raybench.doctor import Finding, examine, examine_cluster_file
 from raybench.settings import resolve_settings
 
 SUBJECTS = {
@@ -114,3 +117,14 @@ def test_what_is_open_becomes_a_finding(monkeypatch, tmp_path):
     assert found["dashboard"] == Finding("dashboard", False, "open wide")
     assert found["mlflow"].text == "open http://10.0.0.1:5000" and not found["mlflow"].ok
     assert not found["packages"].ok and found["packages"].text == "ray 2.9 has known holes"
+
+
+def test_a_cluster_file_instead_of_this_machine(capsys):
+    """Every placeholder at once, as user input (exit 2), not as this machine's fault (exit 3)."""
+    shipped = str(Path(__file__).parents[1] / "cluster.yaml")
+    assert main(["doctor", "--cluster", shipped]) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) >= 4 and all(line.startswith("BAD cluster") for line in said)
+    assert main(["doctor", "--cluster", shipped, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)[0]["subject"] == "cluster"
+    assert examine_cluster_file(Path("none.yaml"))[0].ok is False

@@ -1,0 +1,1 @@
+"""cluster.yaml, cluster-local.yaml and what they put on the nodes."""
