@@ -107,6 +107,9 @@ class EndRecord:
 
 
 Record = EpochRecord | EndRecord
+_FIELDS = {
+    cls: {field.name for field in dataclasses.fields(cls)} for cls in (EpochRecord, EndRecord)
+}
 
 
 def to_dict(record: Record) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def to_dict(record: Record) -> dict[str, Any]:
 def from_dict(data: Mapping[str, Any]) -> Record:
     """Inverse of ``to_dict``; keys of a newer version are ignored."""
     record_type = EpochRecord if data["kind"] == "epoch" else EndRecord
-    known = {f.name for f in dataclasses.fields(record_type)}
+    known = _FIELDS[record_type]
     return record_type(**{key: value for key, value in data.items() if key in known})
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.postgres_server import PostgresServer, postgres_server
 from tests.specs import tiny_data, write_sweep
 
 # A token file in the home of whoever runs the tests is none of their business.
@@ -61,3 +62,10 @@ def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sweep(folder / "tiny.yaml", tiny_data())
     raybench.run(folder / "tiny.yaml", home=folder / "home", inline=True, tracking=False)
     return folder / "home"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests, each of which takes a new database; or a skip."""
+    with postgres_server() as server:
+        yield server

@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from raybench.measurements import Footprint
 from raybench.plan import Pair
 from raybench.spec import SweepSpec
+from raybench.sweep.database import write_transaction
 from raybench.sweep.lease import Lease
 from raybench.sweep.packing import Fit
-from raybench.sweep.tables import footprints, write_transaction
+from raybench.sweep.patience import Patience
+from raybench.sweep.tables import footprints
 
 LEAST_CLASSES = 1024
 """Up to here the classifier's memory is lost in that of the network, and one measurement does."""
@@ -43,7 +45,7 @@ class Footprints:
     """Reads and writes the home's table, fenced by the driver's lease."""
 
     def __init__(self, engine: sa.Engine, lease: Lease) -> None:
-        self._engine, self._lease = engine, lease
+        self._engine, self._lease, self._patience = engine, lease, Patience(engine)
 
     def read(self, keys: Collection[str]) -> dict[str, Known]:
         query = sa.select(footprints).where(footprints.c.key.in_(list(keys)))
@@ -69,6 +71,12 @@ class Footprints:
             self._put(fit.key, accumulation=fit.accumulation)
 
     def _put(self, key: str, **values: str | float) -> None:
+        try:
+            self._patience(lambda: self._put_once(key, values))
+        except sa.exc.IntegrityError:  # another sweep's driver has just made the row
+            self._patience(lambda: self._put_once(key, values))
+
+    def _put_once(self, key: str, values: dict[str, str | float]) -> None:
         where = footprints.c.key == key
         with write_transaction(self._engine) as connection:
             self._lease.fence(connection)

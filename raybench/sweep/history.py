@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -59,14 +60,15 @@ def read_costs(settings: Settings, on_cpu: bool) -> Costs:
         return _costs({}, {}, [], on_cpu)
 
 
-def costs_of(engine: sa.Engine, on_cpu: bool) -> Costs:
-    """What all sweeps of an open ledger have measured.
+def costs_of(engine: sa.Engine, on_cpu: bool, known: Sequence[SweepSnapshot] = ()) -> Costs:
+    """What all sweeps of an open ledger have measured; those ``known`` are not read again.
 
     Raises:
         HomeError: rows that cannot be read.
     """
-    snapshots = [SweepReader(engine, name).snapshot() for name in sweep_names(engine)]
-    trials, rates = _from_trials(snapshots, on_cpu)
+    others = sorted(set(sweep_names(engine)) - {snapshot.sweep for snapshot in known})
+    read = (SweepReader(engine, name).snapshot() for name in others)  # one at a time in memory
+    trials, rates = _from_trials(chain(known, read), on_cpu)
     probes, probed_rates = _from_probes(engine, on_cpu)
     if rates:
         return _costs(trials, probes, rates, on_cpu)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,8 +13,11 @@ import sqlalchemy as sa
 from raybench.errors import UserInputError
 from raybench.settings import Settings, create_home
 from raybench.sweep.backups import back_up, backups
+from raybench.sweep.database import write_transaction
 from raybench.sweep.reader import SweepReader, sweep_names
-from raybench.sweep.tables import leases, open_engine, sweeps
+from raybench.sweep.tables import leases, meta, open_engine, sweeps
+
+_PLACE = "place"  # where the ledger lay at its last run
 
 
 @contextmanager
@@ -45,6 +49,34 @@ def open_home(settings: Settings, sweep: str, tell: Callable[[str], None]) -> It
         raise
     finally:
         engine.dispose()
+
+
+def tell_copies_apart(engine: sa.Engine, ledger: Path, tell: Callable[[str], None]) -> None:
+    """A copied home that goes on beside the first is another ledger from now on.
+
+    Else both would write their trials to the same runs of a shared MLflow server, by turns. Only
+    once nothing refuses the run any more: a copy that was refused is still the same ledger.
+    """
+    with write_transaction(engine) as connection:
+        rows = connection.execute(sa.select(meta.c.key, meta.c.value))
+        known = {key: value for key, value in rows}
+        if known.get(_PLACE) == str(ledger):
+            return
+        values = {_PLACE: str(ledger)}
+        first = Path(known.get(_PLACE, ledger))
+        if _is_other(first, ledger, known.get("ledger_id", "")):
+            values["ledger_id"] = uuid.uuid4().hex
+            tell(f"this home is a copy of {first.parent}: from now on its runs in MLflow are apart")
+        for key, value in values.items():
+            connection.execute(meta.delete().where(meta.c.key == key))
+            connection.execute(meta.insert().values(key=key, value=value))
+
+
+def _is_other(first: Path, ledger: Path, identity: str) -> bool:
+    """Whether the ledger is still where it was before, so that this one is no moved one."""
+    query = "SELECT 1 FROM raybench_meta WHERE key = 'ledger_id' AND value = ?"
+    same = first.exists() and first.samefile(ledger)
+    return not same and _says(first, query, identity)
 
 
 def keep_copy(settings: Settings, reader: SweepReader) -> None:
@@ -93,9 +125,13 @@ def _nearby_homes(home: Path) -> list[Path]:
 
 
 def _holds(ledger: Path, sweep: str) -> bool:
+    return _says(ledger, "SELECT 1 FROM raybench_sweeps WHERE sweep = ?", sweep)
+
+
+def _says(ledger: Path, query: str, value: str) -> bool:
+    """Whether a file is a ledger of ours, in which the query finds something."""
     try:
-        with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
-            query = "SELECT 1 FROM raybench_sweeps WHERE sweep = ?"
-            return connection.execute(query, (sweep,)).fetchone() is not None
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, (value,)).fetchone() is not None
     except sqlite3.Error:
-        return False  # no ledger of ours; nothing to point at
+        return False

@@ -3,98 +3,38 @@
 The holder raises the sequence every few seconds. A holder that is dead on the same host (boot id,
 pid namespace, pid, start time) is taken over at once; any other only after its sequence has stood
 still for 30 s on the observer's own monotonic clock, so that clocks that jump or differ do not
-matter. Taking over raises ``attempt``; every later write of the old attempt fails its fence.
+matter. Taking over raises ``attempt``; every later write of the old attempt fails its fence. On a
+network file system ``lease_files`` decides who takes an attempt.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import socket
+import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
 from raybench.errors import LeaseHeldError
-from raybench.sweep.tables import leases, sweeps, write_transaction
+from raybench.sweep.database import write_transaction
+from raybench.sweep.holder import Owner
+from raybench.sweep.lease_files import LeaseFiles
+from raybench.sweep.soundness import reason_of, sqlite_path
+from raybench.sweep.tables import leases, sweeps
 
+_logger = logging.getLogger(__name__)
+_given_up: set[str] = set()  # owners, of this process, whose database was gone at the end
 RENEW_S = 3.0
 SILENCE_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Names a process so that a reused pid is not mistaken for it."""
-
-    host: str
-    boot_id: str
-    pid_namespace: str
-    pid: int
-    started: str
-    since: float = 0.0
-    """Unix seconds when it took the lease: for people, nothing is decided by it."""
-
-    @classmethod
-    def this_process(cls) -> Owner:
-        return cls(
-            host=socket.gethostname(),
-            boot_id=_read("/proc/sys/kernel/random/boot_id"),
-            pid_namespace=_link("/proc/self/ns/pid"),
-            pid=os.getpid(),
-            started=_start_time(os.getpid()),
-            since=time.time(),
-        )
-
-    def is_dead_here(self) -> bool:
-        """True only when this host can tell that the process is gone."""
-        me = Owner.this_process()
-        here = (self.host, self.boot_id, self.pid_namespace) == (
-            me.host,
-            me.boot_id,
-            me.pid_namespace,
-        )
-        if not (self.boot_id and here) or _start_time(self.pid) == self.started:
-            return False
-        return not _is_hidden(self.pid)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _link(path: str) -> str:
-    try:
-        return str(Path(path).readlink())
-    except OSError:
-        return ""
-
-
-def _start_time(pid: int) -> str:
-    """Clock ticks after boot at which ``pid`` started; empty for one that is gone or a zombie."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return "" if not fields or fields[0] == "Z" else fields[19]
-
-
-def _is_hidden(pid: int) -> bool:
-    """Whether it is another user's, of whom this /proc does not tell (mounted with hidepid)."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return not _start_time(pid)
-    except ProcessLookupError:
-        return False
-    return False
+_NOBODY_KNOWN = Owner("another host", "", "", 0, "")
 
 
 class LeaseLostError(LeaseHeldError):
@@ -102,25 +42,37 @@ class LeaseLostError(LeaseHeldError):
 
 
 class Lease:
-    """Held by the one driver of a sweep; ``attempt`` is its number."""
+    """Held by the one driver of a sweep; ``attempt`` is its number.
 
-    def __init__(self, engine: Engine, sweep: str, attempt: int) -> None:
+    Args:
+        owner: this process, as it stands in the lease's row.
+        files: where the ledger is on a network file system.
+    """
+
+    def __init__(
+        self, engine: Engine, sweep: str, attempt: int, owner: str, files: LeaseFiles | None = None
+    ) -> None:
         self.sweep, self.attempt = sweep, attempt
-        self._engine = engine
+        self._engine, self._owner, self._files = engine, owner, files
         self._stop = threading.Event()
-        self._renewed_at = time.monotonic()
+        self._charged_to = time.monotonic()  # what ``budget.wall_clock`` knows of
         self.lost = False
         self._thread = threading.Thread(target=self._renew, name="raybench-lease", daemon=True)
         self._thread.start()
 
-    def fence(self, session: Session | Connection) -> None:
+    def fence(self, session: Session | Connection, *, to_write: bool = False) -> None:
         """Refuse the transaction in progress when the lease has moved on.
+
+        Args:
+            session: the transaction.
+            to_write: it will change the lease's row itself, which is locked for that at once.
 
         Raises:
             LeaseLostError: a newer attempt owns the sweep.
         """
         query = sa.select(leases.c.attempt).where(leases.c.sweep == self.sweep)
-        if session.scalar(query.with_for_update(read=True)) != self.attempt:
+        in_row = session.scalar(query.with_for_update(read=not to_write)) == self.attempt
+        if not in_row or (self._files and not self._files.is_newest(self.attempt)):
             self.lost = True
             raise LeaseLostError(
                 f"sweep '{self.sweep}': attempt {self.attempt} was taken over by another driver; "
@@ -136,19 +88,25 @@ class Lease:
         if self.lost:
             raise LeaseLostError(f"sweep '{self.sweep}' was taken over by another driver")
 
-    def active_since_last(self) -> float:
-        """Wall seconds since the last call; what ``budget.wall_clock`` is charged."""
-        now = time.monotonic()
-        elapsed, self._renewed_at = now - self._renewed_at, now
-        return elapsed
-
     def release(self) -> None:
-        """Stop renewing and let the next driver in at once."""
+        """Stop renewing and let the next driver in at once.
+
+        Where the database does not answer any more, the next one finds a holder that is gone.
+        """
         self._stop.set()
         self._thread.join()
-        if not self.lost:
-            with contextlib.suppress(LeaseLostError):
-                self._beat(released=True)
+        if self.lost:
+            return
+        try:
+            self._beat(released=True)
+            if self._files:
+                self._files.release(self.attempt)
+        except LeaseLostError:
+            return
+        except sa.exc.SQLAlchemyError as error:
+            _given_up.add(self._owner)
+            reason = reason_of(error)
+            _logger.warning("sweep '%s': its lease was not given back: %s", self.sweep, reason)
 
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_S):
@@ -162,8 +120,9 @@ class Lease:
                 continue
 
     def _beat(self, released: bool) -> None:
+        now = time.monotonic()
         with write_transaction(self._engine) as connection:
-            self.fence(connection)
+            self.fence(connection, to_write=True)
             connection.execute(
                 leases.update()
                 .where((leases.c.sweep == self.sweep) & (leases.c.attempt == self.attempt))
@@ -172,8 +131,9 @@ class Lease:
             connection.execute(
                 sweeps.update()
                 .where(sweeps.c.sweep == self.sweep)
-                .values(active_s=sweeps.c.active_s + self.active_since_last())
+                .values(active_s=sweeps.c.active_s + (now - self._charged_to))
             )
+        self._charged_to = now
 
 
 def acquire(
@@ -191,7 +151,7 @@ def acquire(
     if isinstance(seen, Lease):
         return seen
     owner, sequence = seen
-    if _alive_here(owner):
+    if owner.is_alive_here():
         raise LeaseHeldError(_refusal(sweep, owner))
     tell(
         f"sweep '{sweep}' may still run on {owner.host} (pid {owner.pid}); "
@@ -200,8 +160,7 @@ def acquire(
     deadline = time.monotonic() + silence_s
     while time.monotonic() < deadline:
         time.sleep(min(1.0, silence_s))
-        now = _read_lease(engine, sweep)
-        if now is None or now[1] != sequence:
+        if _sequence(_read_row(engine, sweep)) != sequence:
             raise LeaseHeldError(_refusal(sweep, owner))
     taken = _try_acquire(engine, sweep, sequence)
     if isinstance(taken, Lease):
@@ -224,13 +183,6 @@ def read_holder(engine: Engine, sweep: str) -> dict[str, object] | None:
     }
 
 
-def _alive_here(owner: Owner) -> bool:
-    """Only what this host can see; a holder elsewhere is watched."""
-    me = Owner.this_process()
-    here = owner.boot_id == me.boot_id and owner.pid_namespace == me.pid_namespace
-    return bool(owner.boot_id) and here and _start_time(owner.pid) == owner.started
-
-
 def _refusal(sweep: str, owner: Owner) -> str:
     return (
         f"sweep '{sweep}' is being run by process {owner.pid} on {owner.host}{_age(owner)}; wait "
@@ -251,32 +203,53 @@ def _read_row(engine: Engine, sweep: str) -> sa.Row[tuple[object, ...]] | None:
         return connection.execute(sa.select(leases).where(leases.c.sweep == sweep)).first()
 
 
-def _read_lease(engine: Engine, sweep: str) -> tuple[Owner, int] | None:
-    row = _read_row(engine, sweep)
-    return None if row is None else (Owner(**json.loads(row.owner)), row.sequence)
+def _sequence(row: sa.Row[tuple[object, ...]] | None) -> int:
+    """What a living holder raises; -1 before there was any."""
+    return -1 if row is None else row.sequence
 
 
 def _try_acquire(
     engine: Engine, sweep: str, expected_sequence: int | None
 ) -> Lease | tuple[Owner, int]:
-    """In one transaction, take a free, released, dead or silent lease, or return its holder."""
+    """Take a free, released, dead or silent lease, or return its holder."""
     me = json.dumps(asdict(Owner.this_process()))
+    files = LeaseFiles.beside(sqlite_path(str(engine.url)), sweep)
+    try:
+        taken = _take(engine, sweep, expected_sequence, me, files)
+    except sa.exc.IntegrityError:  # of two first drivers the other made the row
+        taken = _take(engine, sweep, expected_sequence, me, files)
+    return Lease(engine, sweep, taken, me, files) if isinstance(taken, int) else taken
+
+
+def _take(
+    engine: Engine, sweep: str, expected_sequence: int | None, me: str, files: LeaseFiles | None
+) -> int | tuple[Owner, int]:
+    """In one transaction; returns the attempt, or the holder and its sequence."""
     with write_transaction(engine) as connection:
-        row = connection.execute(
-            sa.select(leases).where(leases.c.sweep == sweep).with_for_update()
-        ).first()
-        if row is not None and not row.released and row.sequence != expected_sequence:
-            owner = Owner(**json.loads(row.owner))
-            if not owner.is_dead_here():
-                return owner, row.sequence
-        attempt = 1 if row is None else row.attempt + 1
-        values = {"attempt": attempt, "owner": me, "released": False}
+        query = sa.select(leases).where(leases.c.sweep == sweep)
+        row = connection.execute(query.with_for_update()).first()
+        sequence = _sequence(row)
+        last, holder = (0, None) if row is None else (row.attempt, row.owner)
+        released = row is None or row.released
+        if files is not None and files.newest()[0] > last:
+            last, holder = files.newest()  # taken, and not yet (or never) written to the row
+            released = False
+        if not released and sequence != expected_sequence and (owner := _living(holder)):
+            return owner, sequence
+        if files is not None and not files.take(last + 1, me):
+            return _living(files.newest()[1]) or _NOBODY_KNOWN, sequence
+        values = {"attempt": last + 1, "owner": me, "released": False, "sequence": sequence + 1}
         if row is None:
-            connection.execute(leases.insert().values(sweep=sweep, sequence=0, **values))
+            connection.execute(leases.insert().values(sweep=sweep, **values))
         else:
-            connection.execute(
-                leases.update()
-                .where(leases.c.sweep == sweep)
-                .values(sequence=leases.c.sequence + 1, **values)
-            )
-    return Lease(engine, sweep, attempt)
+            mine = leases.update().where(leases.c.sweep == sweep)
+            connection.execute(mine.values(**values))
+    return last + 1
+
+
+def _living(holder: str | None) -> Owner | None:
+    """The holder as it stands written, unless this host can tell that it is gone."""
+    if holder is None:
+        return _NOBODY_KNOWN
+    owner = Owner(**json.loads(holder))
+    return None if owner.is_dead_here() or holder in _given_up else owner

@@ -8,14 +8,13 @@ the driver that holds the lease may. ``reader`` reads.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import math
-import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy as sa
@@ -24,28 +23,42 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 
 from raybench.datasets.manifest import Manifest
-from raybench.errors import HomeError
 from raybench.plan import Pair, Plan
 from raybench.records import EndRecord, EpochRecord, Phase, is_minimised, to_dict
 from raybench.space import Params
 from raybench.spec import SweepSpec
+from raybench.sweep.database import write_transaction
+from raybench.sweep.fenced_storage import CreatedBeforeError, FencedStorage
+from raybench.sweep.fenced_storage import TrialKey as TrialKey
 from raybench.sweep.lease import Lease
+from raybench.sweep.patience import Patience
 from raybench.sweep.progress import FinalRun
 from raybench.sweep.suggest import distributions_of, suggest
-from raybench.sweep.tables import engine_options, manifests, pairs, sweeps, write_transaction
+from raybench.sweep.tables import manifests, pairs, sweeps
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
-
-TrialKey = tuple[str, Phase, int]
-"""Pair id, phase, Optuna number."""
 
 _STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-CREATE_ATTEMPTS = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _patient(
+    method: Callable[Concatenate[Ledger, P], T],
+) -> Callable[Concatenate[Ledger, P], T]:
+    """Call the whole method again when the server was away; done twice it is as done once."""
+
+    @functools.wraps(method)
+    def call(self: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._patience(lambda: method(self, *args, **kwargs))
+
+    return call
 
 
 def study_name(sweep: str, pair_id: str, phase: Phase) -> str:
@@ -62,23 +75,15 @@ class Ledger:
 
     def __init__(self, url: str, engine: sa.Engine, spec: SweepSpec, lease: Lease) -> None:
         self._engine, self._spec, self._lease = engine, spec, lease
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            backend = _open_storage(url)
-        # The fence runs inside every transaction that Optuna commits: flushed first, so that the
-        # database's write lock is held while the lease is compared.
-        sa.event.listen(backend.scoped_session, "before_commit", self._fence)
-        self._backend, self._storage = backend, optuna.storages.get_storage(backend)
+        self._fenced = FencedStorage(url, engine, lease)
+        self._storage = self._fenced.cached
         self._studies: dict[tuple[str, Phase], optuna.Study] = {}
         self._trial_ids: dict[TrialKey, int] = {}
+        self._patience = Patience(engine)
 
     def close(self) -> None:
         """Let go of the database; SQLite then puts its side file (WAL) into the ledger's own."""
-        self._backend.engine.dispose()
-
-    def _fence(self, session: sa.orm.Session) -> None:
-        session.flush()
-        self._lease.fence(session)
+        self._fenced.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -86,6 +91,7 @@ class Ledger:
             self._lease.fence(connection)
             yield connection
 
+    @_patient
     def register(self, plan: Plan) -> None:
         """Write the spec and its pairs; pairs that left the file are kept, marked not current."""
         spec_json = plan.spec.model_dump_json()
@@ -113,12 +119,14 @@ class Ledger:
                 pairs.insert().values(sweep=sweep, pair=pair.id, facts="{}", **values)
             )
 
+    @_patient
     def set_facts(self, pair_id: str, facts: Mapping[str, str | float]) -> None:
         """What the preflight found of a pair: classes, images per split, digests."""
         where = (pairs.c.sweep == self._spec.name) & (pairs.c.pair == pair_id)
         with self._transaction() as connection:
             connection.execute(pairs.update().where(where).values(facts=json.dumps(dict(facts))))
 
+    @_patient
     def write_manifest(self, dataset: str, manifest: Manifest) -> None:
         """Keep what the sweep runs on; one that is here already is left as it is."""
         name = self._spec.name
@@ -128,6 +136,7 @@ class Ledger:
                 row = {"sweep": name, "digest": manifest.digest, "dataset": dataset}
                 connection.execute(manifests.insert().values(content=manifest.to_bytes(), **row))
 
+    @_patient
     def read_manifest(self, digest: str) -> Manifest | None:
         """What an earlier attempt has run on."""
         where = (manifests.c.sweep == self._spec.name) & (manifests.c.digest == digest)
@@ -135,18 +144,21 @@ class Ledger:
             content = connection.scalar(sa.select(manifests.c.content).where(where))
         return None if content is None else Manifest.from_bytes(content)
 
+    @_patient
     def set_deadline(self) -> None:
         """The sweep's wall clock is spent; unfinished pairs are incomplete until it is raised."""
         where = sweeps.c.sweep == self._spec.name
         with self._transaction() as connection:
             connection.execute(sweeps.update().where(where).values(deadline=True))
 
+    @_patient
     def active_s(self) -> float:
         """Wall seconds of all attempts, as of the last heartbeat."""
         query = sa.select(sweeps.c.active_s).where(sweeps.c.sweep == self._spec.name)
         with self._engine.connect() as connection:
             return float(connection.scalar(query) or 0.0)
 
+    @_patient
     def create_search_trial(self, pair: Pair, number: int) -> Params:
         """Ask: the ladder first, then the sampler; one transaction writes number and parameters.
 
@@ -159,78 +171,95 @@ class Ledger:
             params = dict(pair.ladder[number])
         else:
             params = suggest(study, self._spec, pair, number, distributions)
-        self._create(pair.id, "search", number, params, distributions, {})
-        return params
+        return self._create((pair.id, "search", number), params, distributions, {})
 
+    @_patient
     def create_final_trial(
         self, pair: Pair, number: int, params: Mapping[str, float], run: FinalRun
     ) -> None:
         """One final trial with the parameters of the search trial that ``run`` names."""
         attributes = dataclasses.asdict(run)
         distributions = distributions_of(self._spec.space)
-        self._create(pair.id, "final", number, params, distributions, attributes)
+        self._create((pair.id, "final", number), params, distributions, attributes)
 
     def _create(
         self,
-        pair_id: str,
-        phase: Phase,
-        number: int,
+        key: TrialKey,
         params: Mapping[str, float],
         distributions: dict[str, BaseDistribution],
         attributes: dict[str, Any],
-    ) -> None:
-        study = self._study(pair_id, phase)
+    ) -> Params:
+        """Returns the trial's parameters: other ones where it had been created before."""
+        study = self._study(key[0], key[1])
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
             distributions=distributions,
             user_attrs=attributes,
         )
-        trial_id = self._storage.create_new_trial(study._study_id, template_trial=template)
-        created = self._storage.get_trial(trial_id).number
-        if created != number:
-            raise RuntimeError(f"{pair_id}: expected trial {number}, Optuna made {created}")
-        self._trial_ids[(pair_id, phase, number)] = trial_id
+        try:
+            self._trial_ids[key] = self._fenced.create_trial(study._study_id, key, template)
+        except CreatedBeforeError:
+            return dict(self._fenced.backend.get_trial(self._trial_id(key)).params)
+        return dict(params)
 
+    @_patient
     def write_epoch(self, key: TrialKey, record: EpochRecord) -> None:
         """One epoch, once: its user attribute is the epoch's only write."""
         self._storage.set_trial_user_attr(
             self._trial_id(key), f"epoch:{record.epoch}", to_dict(record)
         )
 
+    @_patient
     def write_failures(self, key: TrialKey, failures: list[str]) -> None:
         """Failures that will be retried; survives the driver."""
         self._storage.set_trial_user_attr(self._trial_id(key), "failures", failures)
 
+    @_patient
     def set_running(self, key: TrialKey) -> None:
         """Take up a WAITING trial again; harmless for one that is RUNNING."""
         self._storage.set_trial_state_values(self._trial_id(key), TrialState.RUNNING)
 
+    @_patient
     def set_waiting(self, key: TrialKey) -> None:
         """A drained trial: it comes back with its number and parameters."""
         self._storage.set_trial_state_values(self._trial_id(key), TrialState.WAITING)
 
+    @_patient
     def write_end(self, key: TrialKey, end: EndRecord) -> None:
         """A trial's last word; what it no longer needs may go from now on."""
         self._storage.set_trial_user_attr(self._trial_id(key), "end", to_dict(end))
 
+    @_patient
     def tell(self, key: TrialKey, end: EndRecord, epochs: Iterable[EpochRecord]) -> None:
         """Close a trial after ``write_end``; TPE ranks PRUNED ones by their intermediate values."""
-        trial_id, metric = self._trial_id(key), self._spec.search.metric
-        state = _STATES[end.state]
-        if state == TrialState.PRUNED:
-            for record in epochs:
-                if metric in record.metrics:
-                    value = record.metrics[metric]
-                    self._storage.set_trial_intermediate_value(trial_id, record.epoch, value)
-        value = end.best.get(metric, math.nan)
-        if state == TrialState.COMPLETE and math.isnan(value):
-            value = end.test.get("test/" + metric.removeprefix("val/"), math.nan)  # refit: no val
-        if state == TrialState.COMPLETE and math.isnan(value):
-            state = TrialState.FAIL
-        values = [value] if state == TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(trial_id, state, values)
+        trial_id, (state, values) = self._trial_id(key), self._verdict(end)
+        try:
+            if state == TrialState.PRUNED:
+                self._write_curve(trial_id, epochs)
+            self._storage.set_trial_state_values(trial_id, state, values)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            if self._fenced.backend.get_trial(trial_id).state != state:
+                raise  # else it was told before, and the answer was lost
 
+    def _write_curve(self, trial_id: int, epochs: Iterable[EpochRecord]) -> None:
+        metric = self._spec.search.metric
+        for record in epochs:
+            if metric in record.metrics:
+                value = record.metrics[metric]
+                self._storage.set_trial_intermediate_value(trial_id, record.epoch, value)
+
+    def _verdict(self, end: EndRecord) -> tuple[TrialState, list[float] | None]:
+        """What Optuna is told: a COMPLETE trial needs a value."""
+        metric = self._spec.search.metric
+        value = end.best.get(metric, math.nan)
+        if end.state == "complete" and math.isnan(value):
+            value = end.test.get("test/" + metric.removeprefix("val/"), math.nan)  # refit: no val
+        if end.state != "complete":
+            return _STATES[end.state], None
+        return (TrialState.FAIL, None) if math.isnan(value) else (TrialState.COMPLETE, [value])
+
+    @_patient
     def take_back(self, key: TrialKey, failures: list[str], time: int) -> None:
         """Make a failed trial WAITING again, for the n-th time; Optuna never opens one again.
 
@@ -247,17 +276,19 @@ class Ledger:
             connection.execute(
                 trials.update().where(trials.c.trial_id == trial_id).values(**waiting)
             )
-            of_trial = attributes.c.trial_id == trial_id
             row = {"trial_id": trial_id, "key": f"taken_up:{time}", "value_json": "true"}
+            mine = attributes.delete().where(attributes.c.trial_id == trial_id)
+            connection.execute(mine.where(attributes.c.key == row["key"]))
             connection.execute(attributes.insert().values(**row))
-            connection.execute(attributes.delete().where(of_trial & (attributes.c.key == "end")))
+            connection.execute(mine.where(attributes.c.key == "end"))
         self.write_failures(key, failures)
 
+    @_patient
     def skip_trial(self, pair: Pair, number: int, end: EndRecord) -> Params:
         """Record a search trial that will not run (pair_failed): created and told at once."""
         params = dict(pair.ladder[number]) if number < len(pair.ladder) else pair.default_params
-        self._create(pair.id, "search", number, params, distributions_of(self._spec.space), {})
         key: TrialKey = (pair.id, "search", number)
+        self._create(key, params, distributions_of(self._spec.space), {})
         self.write_end(key, end)
         self.tell(key, end, [])
         return params
@@ -280,24 +311,6 @@ class Ledger:
                 study._study_id, key[2]
             )
         return self._trial_ids[key]
-
-
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna creates its tables without a lock; of drivers that start at once one may come late.
-
-    Raises:
-        HomeError: its tables are those of another Optuna, or cannot be made.
-    """
-    for attempt in range(1, CREATE_ATTEMPTS + 1):
-        try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=engine_options(url))
-        except RuntimeError as error:
-            raise HomeError(f"the ledger cannot be opened: {error}") from None
-        except sa.exc.SQLAlchemyError as error:
-            if attempt == CREATE_ATTEMPTS:
-                raise HomeError(f"the ledger cannot be opened: {error}") from None
-            time.sleep(0.2 * attempt)
-    raise AssertionError("the loop returns or raises")
 
 
 def _definition(pair: Pair) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from raybench.backbones.index import network_key
 from raybench.measurements import Profile
+from raybench.sweep.database import write_transaction
 from raybench.sweep.soundness import telling_damage
-from raybench.sweep.tables import profiles, write_transaction
+from raybench.sweep.tables import profiles
 
 
 def write_profile(engine: Engine, profile: Profile) -> None:

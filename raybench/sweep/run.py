@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from raybench.plan import Plan, make_plan
 from raybench.records import SweepSnapshot
 from raybench.settings import Settings, private_files
@@ -16,7 +14,7 @@ from raybench.sweep.device import check_device
 from raybench.sweep.difference import differences
 from raybench.sweep.disk import check_space
 from raybench.sweep.driving import Drive
-from raybench.sweep.home import keep_copy, open_home
+from raybench.sweep.home import keep_copy, open_home, tell_copies_apart
 from raybench.sweep.lease import acquire
 from raybench.sweep.ledger import Ledger
 from raybench.sweep.options import Observer, RunOptions, SilentObserver, Tracker
@@ -24,6 +22,7 @@ from raybench.sweep.owner import claim_checkpoints
 from raybench.sweep.preflight import check_everything
 from raybench.sweep.ray_session import ray_in_background
 from raybench.sweep.reader import SweepReader, ledger_id, sweep_names
+from raybench.sweep.reader_copy import renewed_copy
 from raybench.sweep.signals import Drain, drain_on_signals, exit_code_of
 from raybench.sweep.trouble import telling_trouble
 
@@ -68,6 +67,7 @@ def run_sweep(
         drain = stack.enter_context(drain_on_signals())
         engine = stack.enter_context(open_home(settings, spec.name, observer.message))
         lease = acquire(engine, spec.name, observer.message)
+        stack.enter_context(renewed_copy(settings.ledger_file))
         stack.callback(lease.release)
         reader = SweepReader(engine, spec.name)
         before = _snapshot_or_empty(reader, plan)
@@ -80,7 +80,7 @@ def run_sweep(
         stack.callback(ledger.close)
         snapshot = _register(plan, settings, reader, ledger, before, observer, options)
         stack.enter_context(private_files(settings.home))
-        tracker = _start_tracker(options, engine, spec.name, stack)
+        tracker = _start_tracker(options, reader, stack)
         drive = Drive(plan, settings, options, observer, engine, ledger, lease, snapshot, drain)
         if is_done:
             drive.close()
@@ -112,6 +112,8 @@ def _register(
         plan, settings, before, observer.message, ledger.read_manifest, options.accept_leaks
     )
     check_space(plan, settings, before, found.facts, options, observer.message)
+    if settings.ledger_file is not None:
+        tell_copies_apart(reader.engine, settings.ledger_file, observer.message)
     keep_copy(settings, reader)
     ledger.register(plan)
     for dataset, manifest in found.manifests.items():
@@ -127,12 +129,10 @@ def _snapshot_or_empty(reader: SweepReader, plan: Plan) -> SweepSnapshot:
     return SweepSnapshot(plan.spec.name, "", 0, plan.spec.search.metric, {}, ())
 
 
-def _start_tracker(
-    options: RunOptions, engine: sa.Engine, sweep: str, stack: ExitStack
-) -> Tracker | None:
+def _start_tracker(options: RunOptions, reader: SweepReader, stack: ExitStack) -> Tracker | None:
     if options.tracker is None:
         return None
-    tracker = options.tracker(lambda: SweepReader(engine, sweep))
+    tracker = options.tracker(reader.twin)
     tracker.start()
     stack.callback(tracker.stop)
     return tracker

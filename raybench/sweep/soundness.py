@@ -14,8 +14,8 @@ from raybench.errors import HomeError
 from raybench.redaction import redact
 from raybench.settings import private_files
 from raybench.sweep.backups import FOLDER, backups, way_out
+from raybench.sweep.database import BUSY_TIMEOUT_S
 
-BUSY_TIMEOUT_S = 60.0
 OPTUNA_TABLES = frozenset(
     {
         "studies",

@@ -6,17 +6,19 @@ Optuna owns studies and trials. What has no place there (sweep, pairs, lease) st
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
 from raybench.errors import HomeError
 from raybench.redaction import redact
+from raybench.sweep.database import BUSY_TIMEOUT_S, make_engine, schema_lock, write_transaction
+from raybench.sweep.file_system import network_type
+from raybench.sweep.reader_copy import leave_wal, to_be_read
 from raybench.sweep.soundness import (
-    BUSY_TIMEOUT_S,
     check_file,
     check_optuna,
     check_tables,
@@ -93,15 +95,10 @@ profiles = sa.Table(
 )
 
 
+_OF_MLFLOW = frozenset({"experiments", "runs", "latest_metrics"})
+_SERVER_HINT = "see that it runs, that the database is there, and that its user owns it"
 REQUIRED = (meta, sweeps, pairs, manifests, leases)
 """What every ledger has; the other tables came later, and are made where they are missing."""
-
-
-def engine_options(url: str) -> dict[str, object]:
-    """Arguments for ``create_engine``, the same for Optuna's engine and ours."""
-    if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
-    return {"pool_pre_ping": True}
 
 
 def open_engine(url: str, create: bool) -> Engine:
@@ -117,12 +114,17 @@ def open_engine(url: str, create: bool) -> Engine:
             "name; give a --home, or sqlite:////folder/ledger.db, without one"
         )
     if path is not None:
+        if not create:
+            path = to_be_read(path)
+            url = f"sqlite:///{path}"
+        leave_wal(path)
         check_file(path, create)
-    engine = _create_engine(url)
+    engine = make_engine(url)
     try:
         _check_content(engine, create)
         if create:
-            _use_wal(engine)
+            if path is not None and network_type(path) is None:
+                _use_wal(engine)
             _create_tables(engine)
     except sa.exc.SQLAlchemyError as error:
         raise HomeError(_not_opened(url, error)) from None
@@ -131,62 +133,39 @@ def open_engine(url: str, create: bool) -> Engine:
 
 def _not_opened(url: str, error: Exception) -> str:
     reason = reason_of(error)
+    if sqlite_path(url) is None:
+        return f"the ledger {redact(url)} cannot be used: {reason}; {_SERVER_HINT}"
     if isinstance(error, sa.exc.DatabaseError) and not isinstance(error, sa.exc.OperationalError):
         return damaged(url, reason)
     return f"the ledger {redact(url)} cannot be opened: {reason}"
 
 
-def _create_engine(url: str) -> Engine:
-    try:
-        engine = sa.create_engine(url, **engine_options(url))
-    except (sa.exc.ArgumentError, ValueError) as error:
-        hint = "give a URL such as sqlite:////folder/ledger.db or postgresql://user@host/name"
-        raise HomeError(
-            f"RAYBENCH_LEDGER_URL is no database URL ({redact(str(error))}); {hint}"
-        ) from None
-    except ImportError as error:
-        raise HomeError(
-            f"the ledger {redact(url)} needs a driver that is not installed: {error}"
-        ) from None
-    if engine.dialect.name == "sqlite" and not engine.url.database:
-        raise HomeError(
-            f"the ledger {redact(url)} would live in memory; give sqlite:////folder/ledger.db"
-        )
-    return engine
-
-
 def _use_wal(engine: Engine) -> None:
-    """Readers then never wait for the driver, nor it for them; kept in the file."""
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    """Readers then never wait for the driver, nor it for them; kept in the file.
 
-
-@contextmanager
-def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that holds the write lock from its start.
-
-    sqlite3 begins a transaction at the first write only, so that what was read before it could be
-    out of date by then.
+    SQLite does not wait for its turn here as it does elsewhere, when several begin at once.
     """
-    with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
-        connection.commit()
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except sa.exc.OperationalError as error:
+            if "locked" not in reason_of(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _create_tables(engine: Engine) -> None:
-    """Under the database's write lock: drivers that start at once must not both create."""
+    """Under a lock: drivers that start at once must not both create."""
     values = {
         "schema": LEDGER_SCHEMA,
         "result_version": RESULT_VERSION,
         "raybench": __version__,
         "ledger_id": uuid.uuid4().hex,  # tells homes apart that share an MLflow server
     }
-    with write_transaction(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7233278)")
+    with schema_lock(engine), write_transaction(engine) as connection:
         metadata.create_all(connection)
         known = {row.key for row in connection.execute(sa.select(meta.c.key))}
         for key, value in values.items():
@@ -203,6 +182,11 @@ def _check_content(engine: Engine, create: bool) -> None:
     url = engine.url.render_as_string(hide_password=True)
     with engine.connect() as connection:
         found = set(sa.inspect(connection).get_table_names())
+        if found >= _OF_MLFLOW:  # both keep their schema's version in the same table
+            raise HomeError(
+                f"{redact(url)} is MLflow's database; give the ledger one of its own "
+                "(CREATE DATABASE raybench), on the same server if you like"
+            )
         if meta.name in found:
             _check_version({row.key: row.value for row in connection.execute(sa.select(meta))}, url)
         check_tables(found, [table.name for table in REQUIRED], url)

@@ -45,6 +45,8 @@ def _words(url: str, reason: str) -> str:
     if any(sign in reason for sign in DAMAGE):
         return damaged(url, reason)
     hint = "make room on its disk" if "full" in reason else "see that it can be written"
+    if sqlite_path(url) is None and "full" not in reason:
+        hint = "see that its server answers"
     return (
         f"the ledger {sqlite_path(url) or redact(url)} cannot be written ({reason}); {hint} and "
         "give the same command again: what is committed is kept"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raybench.sweep.database import database_url, make_engine, schema_lock
 from raybench.whole_files import beside, locked, size_of
 
 if TYPE_CHECKING:
@@ -19,29 +20,56 @@ if TYPE_CHECKING:
     from raybench.tracking.projection import Projection
 
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-# Where the user has not said otherwise. No retries: who calls looks at what is there and asks
-# again, while a request that MLflow's client repeats may have been heard the first time. A minute,
-# so that a server that needs ten seconds a call, or waits twenty for its database, still answers.
-# MLflow reports usage to its makers from the moment it is imported.
+# Where the user has not said otherwise. MLflow reports usage to its makers from the moment it is
+# imported.
 _DEFAULTS = {
-    _RETRIES: "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+# No retries: who calls looks at what is there and asks again, while a request that MLflow's client
+# repeats may have been heard the first time. A minute, so that a server that needs ten seconds a
+# call, or waits twenty for its database, still answers.
+_LIMITS = {_RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 _one_at_a_time = threading.Lock()
 _logger = logging.getLogger(__name__)
 
 
 def open_projection(
-    tracking_uri: str, artifact_root: str | None, checkpoint_root: Path
+    tracking_uri: str, artifact_root: str | None, checkpoints: Path | str, *, own_store: bool
 ) -> Projection:
     """A projection on its own client. Imports mlflow: seconds, the first time."""
     prepare_environment()
     from raybench.tracking.projection import Projection
 
-    return Projection(tracking_uri, artifact_root, checkpoint_root)
+    return Projection(database_url(tracking_uri), artifact_root, checkpoints, own_store)
+
+
+class _OwnLimits:
+    """MLflow reads its limits from the environment, which belongs to the process that uses us."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._uses = 0
+        self._ours: list[str] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._uses += 1
+            if self._uses == 1:
+                self._ours = [name for name in _LIMITS if name not in os.environ]
+                os.environ.update({name: _LIMITS[name] for name in self._ours})
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._uses -= 1
+            if self._uses == 0:
+                for name in self._ours:
+                    os.environ.pop(name, None)
+
+
+own_limits = _OwnLimits()
+"""Within, and only there, MLflow's client waits and repeats as tracking needs it to."""
 
 
 def connect(tracking_uri: str) -> MlflowClient:
@@ -59,7 +87,14 @@ def connect(tracking_uri: str) -> MlflowClient:
     if path is not None and not size_of(path):
         _create_store(path)
         _let_go(tracking_uri)
-    return MlflowClient(tracking_uri)
+    if not tracking_uri.startswith("postgresql"):
+        return MlflowClient(tracking_uri)
+    engine = make_engine(tracking_uri)
+    try:
+        with schema_lock(engine):  # several drivers at once would all make the tables
+            return MlflowClient(tracking_uri)
+    finally:
+        engine.dispose()
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:

@@ -1,6 +1,7 @@
 """What one MLflow run should hold, as plain values: functions of the ledger's rows.
 
-Weights are referred to only while their file is there: a home moves, a storage changes its place.
+Weights in a folder are referred to only while their file is there: a home moves, a storage changes
+its place. An object store is not asked: a request for each trial, at each look, would be too many.
 
 The time stamps come from the records, so that projecting the same rows again gives the same points.
 """
@@ -20,6 +21,7 @@ from raybench.records import (
     TrialRow,
     TrialState,
 )
+from raybench.storage import is_url
 from raybench.sweep.retries import TAKEN_UP_AGAIN
 
 _MAX_PARAM = 6000  # MLflow refuses longer ones
@@ -110,8 +112,10 @@ def pair_tags(sweep: str, pair: PairRow) -> dict[str, str]:
     } | {key: str(value) for key, value in facts.items() if value}
 
 
-def trial_entry(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: Path) -> RunEntry:
-    """The child run of one trial; ``root`` is that of all checkpoints."""
+def trial_entry(
+    snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow, root: Path | str
+) -> RunEntry:
+    """The child run of one trial; ``root`` is that of all checkpoints, a folder or a URL."""
     status = TRIAL_STATUS[trial.state]
     closing = trial.end if status in CLOSED else None
     end = closing if _is_last_word(closing) else None
@@ -221,10 +225,12 @@ def _end_metrics(end: EndRecord) -> dict[str, float]:
     return metrics if end.best_epoch is None else metrics | {"best/epoch": float(end.best_epoch)}
 
 
-def _weights(end: EndRecord, root: Path) -> Weights | None:
+def _weights(end: EndRecord, root: Path | str) -> Weights | None:
     if end.weights_path is None or end.weights_sha256 is None:
         return None
-    path = (root / end.weights_path).absolute()
+    if is_url(str(root)):
+        return Weights(f"{root}/{end.weights_path}", end.weights_sha256)
+    path = (Path(root) / end.weights_path).absolute()
     return Weights(path.as_uri(), end.weights_sha256) if _is_there(path) else None
 
 

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from raybench.errors import ResourceError
 from raybench.records import SweepSnapshot
+from raybench.storage import is_url
 from raybench.tracking.problems import moved_store
 
 _logger = logging.getLogger(__name__)
@@ -24,12 +25,12 @@ LEDGER_TAG = "raybench.ledger"
 
 
 def open_experiment(
-    client: MlflowClient, header: SweepSnapshot, artifact_root: str | None
+    client: MlflowClient, header: SweepSnapshot, artifact_root: str | None, own_store: bool
 ) -> tuple[str, bool]:
     """The id of the ledger's experiment and whether it was made now.
 
-    One that was deleted by hand comes back. ``artifact_root`` is the local folder for a new one's
-    artefacts; None: the server decides.
+    One that was deleted by hand comes back. ``artifact_root`` is the folder or URL for a new one's
+    artefacts; None: the server decides. ``own_store``: nobody but this home writes there.
 
     Raises:
         ResourceError: there is one of either name, and neither is ours; or ours keeps its artefacts
@@ -44,9 +45,9 @@ def open_experiment(
                 _tell(header, name)
                 return experiment_id, True
             experiment = client.get_experiment_by_name(name)
-        if _is_ours(experiment, header, in_own_store=artifact_root is not None):
-            if artifact_root is not None:
-                _check_place(client, experiment, Path(artifact_root).resolve())
+        if _is_ours(experiment, header, in_own_store=own_store):
+            if own_store and artifact_root is not None:
+                _check_place(client, experiment, artifact_root)
             _claim(client, experiment, header)
             return str(experiment.experiment_id), False
     raise ResourceError(
@@ -73,12 +74,19 @@ def _is_ours(experiment: Experiment, header: SweepSnapshot, *, in_own_store: boo
     return bool(tags[LEDGER_TAG] == header.ledger_id if LEDGER_TAG in tags else in_own_store)
 
 
-def _check_place(client: MlflowClient, experiment: Experiment, root: Path) -> None:
+def _check_place(client: MlflowClient, experiment: Experiment, root: str) -> None:
     """MLflow keeps whole paths: a copied home would write its models into the original."""
-    place = _local(experiment.artifact_location)
-    if place is None or not place.is_relative_to(root):
-        old = experiment.artifact_location if place is None else str(place.parent)
-        raise moved_store(client.tracking_uri, old, root)
+    location = str(experiment.artifact_location)
+    place = _local(location)
+    if is_url(root):
+        inside = location.startswith(f"{root}/")
+    else:
+        root = str(Path(root).resolve())
+        inside = place is not None and place.is_relative_to(root)
+    if not inside:
+        raise moved_store(
+            client.tracking_uri, location if place is None else str(place.parent), root
+        )
 
 
 def _local(location: str) -> Path | None:
@@ -109,7 +117,7 @@ def _create(
         tags[LEDGER_TAG] = header.ledger_id
     if header.description:
         tags["mlflow.note.content"] = header.description
-    location = None if artifact_root is None else _folder(Path(artifact_root), name).as_uri()
+    location = None if artifact_root is None else _location(artifact_root, name)
     try:
         return str(client.create_experiment(name, location, tags))
     except MlflowException as error:
@@ -118,9 +126,9 @@ def _create(
         return None
 
 
-def _folder(root: Path, name: str) -> Path:
+def _location(root: str, name: str) -> str:
     """MLflow takes an experiment called ``../x`` as it is."""
-    folder = (root / name).resolve()
-    if folder.parent != root.resolve():
+    folder = Path("/", name).resolve()
+    if folder.parent != Path("/") or folder.name != name:
         raise ValueError(f"the sweep's name {name!r} is no folder's name")
-    return folder
+    return f"{root}/{name}" if is_url(root) else (Path(root).resolve() / name).as_uri()

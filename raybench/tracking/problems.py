@@ -74,7 +74,7 @@ def what_is_wrong(error: BaseException, tracking_uri: str) -> Problem:
     return Problem(type(error).__name__, f"{type(error).__name__}: {first}", True)
 
 
-def moved_store(tracking_uri: str, old_place: str, root: Path) -> ResourceError:
+def moved_store(tracking_uri: str, old_place: str, root: Path | str) -> ResourceError:
     """The home's own store came here with a home that was moved or copied."""
     file = sqlite_file(tracking_uri)
     what = f"MLflow's database {file or tracking_uri} {_MADE_FOR} {old_place}, not in {root}"

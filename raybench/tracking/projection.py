@@ -48,14 +48,22 @@ class Projection:
 
     Args:
         tracking_uri: SQLite file or server.
-        artifact_root: local folder for a new experiment's artefacts; None: the server decides.
-        checkpoint_root: folder that the records' paths are relative to.
+        artifact_root: folder or URL for a new experiment's artefacts; None: the server decides.
+        checkpoints: folder or URL that the records' paths are relative to.
+        own_store: nobody but this home writes to the store.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: str | None, checkpoint_root: Path) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: str | None,
+        checkpoints: Path | str,
+        own_store: bool,
+    ) -> None:
         self.tracking_uri = tracking_uri
         self._artifact_root = artifact_root
-        self._checkpoint_root = checkpoint_root
+        self._checkpoints = checkpoints
+        self._own_store = own_store
         self._experiment_id = ""
         self._runs: dict[str, HeldRun] = {}
         self._must_compare = False
@@ -74,7 +82,9 @@ class Projection:
         Otherwise the whole sweep is to be applied, as read from the ledger after this look: what
         MLflow holds by now was in the ledger before.
         """
-        self._experiment_id, is_new = open_experiment(self._client, header, self._artifact_root)
+        self._experiment_id, is_new = open_experiment(
+            self._client, header, self._artifact_root, self._own_store
+        )
         held = {} if is_new else held_runs(self._client, self._experiment_id)
         as_left = bool(self._runs)
         for key, mine in self._runs.items():
@@ -117,7 +127,7 @@ class Projection:
         entry = pair_entry(snapshot.sweep, snapshot.metric, whole)
         parent = self._find_or_create(entry)
         for trial in pair.trials:
-            child_entry = trial_entry(snapshot, pair, trial, self._checkpoint_root)
+            child_entry = trial_entry(snapshot, pair, trial, self._checkpoints)
             tags = {**child_entry.tags, "mlflow.parentRunId": parent.id}
             child_entry = dataclasses.replace(child_entry, tags=tags)
             self._update(self._find_or_create(child_entry), child_entry, pair)
@@ -130,8 +140,8 @@ class Projection:
             self._client,
             self._runs,
             snapshot,
-            self._checkpoint_root,
-            in_own_store=self._artifact_root is not None,
+            self._checkpoints,
+            in_own_store=self._own_store,
         )
         if left_alone - self._left_alone:
             tell_left_alone(len(left_alone))
@@ -194,7 +204,7 @@ class Projection:
         ):
             return
         model_uri = export_winner(
-            self._client, self._experiment_id, parent, snapshot, pair, trial, self._checkpoint_root
+            self._client, self._experiment_id, parent, snapshot, pair, trial, self._checkpoints
         )
         if model_uri is None:
             self._not_exported.add(trial.key)

@@ -19,7 +19,7 @@ def drop_strangers(
     client: MlflowClient,
     runs: dict[str, HeldRun],
     snapshot: SweepSnapshot,
-    checkpoint_root: Path,
+    checkpoints: Path | str,
     *,
     in_own_store: bool,
 ) -> set[str]:
@@ -34,7 +34,7 @@ def drop_strangers(
     if not snapshot.ledger_id:
         return set()
     entries = {
-        trial.key: trial_entry(snapshot, pair, trial, checkpoint_root)
+        trial.key: trial_entry(snapshot, pair, trial, checkpoints)
         for pair in snapshot.pairs
         for trial in pair.trials
     }

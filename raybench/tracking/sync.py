@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from raybench.errors import ResourceError
 from raybench.records import SweepSnapshot
+from raybench.tracking.client import own_limits
 from raybench.tracking.problems import what_is_wrong
 from raybench.tracking.reader import LedgerReader, Projector
 from raybench.tracking.session import Session
@@ -43,7 +44,8 @@ def sync(
     """
     for pause_s in (*pauses_s, None):
         try:
-            Session(reader, projection, _Progress(tell)).project(to_the_end=True)
+            with own_limits:
+                Session(reader, projection, _Progress(tell)).project(to_the_end=True)
             return _count(reader.snapshot(None))
         except _store_errors() as error:
             problem = what_is_wrong(error, projection.tracking_uri)

@@ -20,6 +20,8 @@ from typing import IO
 
 from raybench.errors import ResourceError
 from raybench.redaction import redact
+from raybench.storage import is_url
+from raybench.sweep.database import database_url
 from raybench.tracking.client import prepare_environment
 
 _START_S = 120.0
@@ -80,10 +82,12 @@ def _server(
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", host, "--port", str(port)]
     if artifact_root is not None:
-        command += ["--artifacts-destination", Path(artifact_root).absolute().as_uri()]
+        is_folder = not is_url(artifact_root)
+        place = Path(artifact_root).absolute().as_uri() if is_folder else artifact_root
+        command += ["--artifacts-destination", place]
     # By variable: a database URL may hold a password, and a command line is everybody's to read.
     env = os.environ | {
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
+        "MLFLOW_BACKEND_STORE_URI": database_url(tracking_uri),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     child = subprocess.Popen(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from raybench.tracking.client import own_limits
 from raybench.tracking.problems import what_is_wrong
 from raybench.tracking.reader import LedgerReader, Projector
 from raybench.tracking.session import Session
@@ -104,6 +105,10 @@ class TrackingThread:
         return f"MLflow is not up to date: {what}. The next run or 'raybench sync' sends the rest."
 
     def _run(self) -> None:
+        with own_limits:
+            self._project_until_stopped()
+
+    def _project_until_stopped(self) -> None:
         failures = looks = 0
         while True:
             with self._state:

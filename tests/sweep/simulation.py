@@ -23,6 +23,11 @@ from raybench.sweep.tables import open_engine
 from raybench.sweep.trial_files import TrialFiles
 
 
+def ledger_url(folder: Path) -> str:
+    """Of the home in ``folder``; tests on PostgreSQL put another function in its place."""
+    return f"sqlite:///{folder / 'ledger.db'}"
+
+
 def epoch_record(epoch: int, value: float, seconds: float = 1.0, attempt: int = 1) -> EpochRecord:
     return EpochRecord(
         epoch=epoch, stage=0, lr=0.1, finished_at=1.7e9 + epoch, duration_s=seconds,
@@ -55,7 +60,7 @@ class Home:
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.folder / 'ledger.db'}"
+        return ledger_url(self.folder)
 
     @contextlib.contextmanager
     def attempt(self, release: bool = True) -> Iterator[SweepSearcher]:
@@ -74,6 +79,7 @@ class Home:
         finally:
             if release:
                 lease.release()
+            ledger.close()
             engine.dispose()
 
     def _packing(self, plan: Plan, store: Footprints) -> Packing:

@@ -8,23 +8,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from raybench.errors import LeaseHeldError
-from raybench.sweep import lease as lease_module
-from raybench.sweep.lease import Lease, LeaseLostError, Owner, acquire, read_holder
-from raybench.sweep.tables import leases, open_engine
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}", create=True)
-    yield engine
-    engine.dispose()
+from raybench.sweep import holder
+from raybench.sweep.holder import Owner
+from raybench.sweep.lease import Lease, LeaseLostError, acquire, read_holder
+from raybench.sweep.tables import leases
+from tests.sweep.conftest import Database
 
 
 def _pretend_owner(engine: sa.Engine, **changes: object) -> None:
@@ -117,7 +111,7 @@ def test_living_holder_elsewhere_is_respected(engine: sa.Engine) -> None:
     first.release()
 
 
-def test_races_have_one_winner(tmp_path: Path) -> None:
+def test_races_have_one_winner(database: Database, tmp_path: Path) -> None:
     """Eight processes at once on a fresh file: one lease, seven refusals, no other error."""
     program = (
         "import sys\n"
@@ -133,7 +127,7 @@ def test_races_have_one_winner(tmp_path: Path) -> None:
         "    print('won', flush=True)\n"
         "sys.stdin.readline()\n"
     )
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    url = database(tmp_path)
     drivers = [
         subprocess.Popen(
             [sys.executable, "-c", program, url],
@@ -157,8 +151,8 @@ def test_another_users_process_that_proc_hides_is_not_taken_for_dead(
         raise PermissionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(lease_module, "_start_time", lambda pid: "")
-        patch.setattr(lease_module.os, "kill", forbidden)
+        patch.setattr(holder, "_start_time", lambda pid: "")
+        patch.setattr(holder.os, "kill", forbidden)
         said: list[str] = []
 
         def beat(text: str) -> None:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from raybench.errors import HomeError
 from raybench.sweep.profiles import profiles_of, read_profiles, write_profile
 from raybench.sweep.reader import SweepReader
 from raybench.sweep.tables import open_engine, profiles
 from tests.measurements import make_profile
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", create=True)
-    yield engine
-    engine.dispose()
 
 
 def test_a_newer_measurement_replaces_the_older(engine):

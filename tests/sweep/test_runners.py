@@ -217,6 +217,11 @@ class TestInline(RunnerContract):
 class TestRay(RunnerContract):
     options = RunOptions(num_cpus=2)
 
+    @pytest.mark.nightly
+    @pytest.mark.usefixtures("user_models")
+    def test_what_does_not_fit_is_trained_in_micro_batches(self, tmp_path: Path) -> None:
+        super().test_what_does_not_fit_is_trained_in_micro_batches(tmp_path)
+
     def test_equals_inline(self, tmp_path: Path) -> None:
         spec = tiny_spec(backbones=[TINY_BACKBONE, {**TINY_BACKBONE, "kwargs": {"drop_rate": 0.1}}])
         on_ray = self.run(tmp_path / "ray", spec)
@@ -224,6 +229,7 @@ class TestRay(RunnerContract):
         inline = run_sweep(spec, settings, replace(self.options, inline=True))
         assert table(on_ray.snapshot) == table(inline.snapshot)
 
+    @pytest.mark.nightly
     def test_fractional_gpus_run_eight_at_once(self, tmp_path: Path) -> None:
         """Two logical GPUs, a share of a quarter: eight trials hold it at the same time."""
         spec = tiny_spec(

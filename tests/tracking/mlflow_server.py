@@ -32,11 +32,11 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         artifacts = (self.store.folder / "artifacts").absolute().as_uri()
-        command += ["--backend-store-uri", self.store.uri, "--artifacts-destination", artifacts]
+        command += ["--artifacts-destination", artifacts]
         with Path(self.store.folder / "server.log").open("ab") as log:
             self._child = subprocess.Popen(
                 command,
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env=os.environ | self._environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -47,6 +47,20 @@ class MlflowServer:
             assert self._child.poll() is None and time.monotonic() < deadline, "it did not start"
             time.sleep(0.1)
 
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        return (self.store.folder / "server.log").read_text(errors="replace")
+
+    def _environ(self) -> dict[str, str]:
+        """A database's address may hold a password, and a command line is everybody's to read."""
+        return {
+            "MLFLOW_BACKEND_STORE_URI": self.store.uri,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+
     def kill(self) -> None:
         """With its workers, by the group that it leads."""
         if self._child is not None:
@@ -55,7 +69,7 @@ class MlflowServer:
             self._child = None
 
     def _answers(self) -> bool:
-        address = f"http://127.0.0.1:{self.port}/api/2.0/mlflow/experiments/search"
+        address = f"{self.address}/api/2.0/mlflow/experiments/search"
         request = Request(address, b'{"max_results": 1}', {"Content-Type": "application/json"})
         try:
             with build_opener(ProxyHandler({})).open(request, timeout=5):

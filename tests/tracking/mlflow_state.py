@@ -17,15 +17,19 @@ from raybench.tracking.session import Session
 
 @dataclass
 class Store:
-    """A home's MLflow store; not ``own``: one that other homes write to as well."""
+    """A home's MLflow store; not ``own``: one that other homes write to as well.
+
+    ``address``: of a server or database; empty: a SQLite file in ``folder``.
+    """
 
     folder: Path
     checkpoint_root: Path
     own: bool = True
+    address: str = ""
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self.address or f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
     def client(self) -> MlflowClient:
@@ -33,7 +37,7 @@ class Store:
 
     def projection(self) -> Projection:
         artifact_root = str(self.folder / "artifacts") if self.own else None
-        return open_projection(self.uri, artifact_root, self.checkpoint_root)
+        return open_projection(self.uri, artifact_root, self.checkpoint_root, own_store=self.own)
 
     def session(self, ledger: LedgerReader) -> Session:
         return Session(ledger, self.projection())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raybench.redaction import redact
-from raybench.tracking.client import asked_once, connect, prepare_environment
+from raybench.tracking.client import asked_once, connect, own_limits
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,21 @@ def test_user_names_and_passwords_are_taken_out(text: str, safe: str) -> None:
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    prepare_environment()
-    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    with own_limits:
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+
+
+def test_the_limits_are_gone_when_the_last_use_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's own MLflow is as patient afterwards as it was before."""
+    names = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    with own_limits:
+        with own_limits:
+            pass
+        assert all(name in os.environ for name in names)
+    assert not any(name in os.environ for name in names)
 
 
 def test_a_server_that_needs_ten_seconds_a_call_gets_through(
@@ -39,8 +51,8 @@ def test_a_server_that_needs_ten_seconds_a_call_gets_through(
 ) -> None:
     """And one that waits twenty for its locked database can still say so."""
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    prepare_environment()
-    assert float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) >= 10 + 20
+    with own_limits:
+        assert float(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) >= 10 + 20
 
 
 @pytest.mark.parametrize("chosen", ["7", None])

@@ -268,7 +268,9 @@ def test_a_refused_connection_is_a_problem_then_recovers(
         closed.bind(("127.0.0.1", 0))
         uris = [f"http://127.0.0.1:{closed.getsockname()[1]}"]
     worker = TrackingThread(
-        lambda: ledger, lambda: open_projection(uris[-1], None, tmp_path), poll_s=0.05
+        lambda: ledger,
+        lambda: open_projection(uris[-1], None, tmp_path, own_store=False),
+        poll_s=0.05,
     )
     worker.start()
     assert not worker.flush(PATIENCE_S)
