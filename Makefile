@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo check test test-ci chaos clean
+.PHONY: setup demo check test test-ci chaos nightly clean
 
 setup: $(STAMP)
 
@@ -27,13 +27,21 @@ test: setup
 	$(BIN)/pytest
 
 test-ci: setup
-	$(BIN)/pytest -m 'ray or slow or cluster'
+	$(BIN)/pytest -m '(ray or slow or cluster) and not nightly'
 
 # SIGKILL real drivers, trials and nodes, compare with the unbroken run; SEED=n for other moments.
 SEED ?= 1
 chaos: setup
 	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED)
 	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED) --inline --tuned
+
+# What takes too long for every commit: about an hour, and 20 GB of memory for the load.
+nightly: chaos
+	RAYBENCH_TEST_EXAMPLES=2000 $(BIN)/pytest tests/test_fuzz_spec.py tests/datasets/test_fuzz_images.py
+	$(BIN)/pytest -m nightly
+	$(BIN)/python benchmarks/tracking_load.py --at-once 32 --seconds 300
+	$(BIN)/python benchmarks/ledger_scale.py
+	$(BIN)/python benchmarks/ledger_scale.py --postgres
 
 clean:
 	rm -rf $(VENV) build dist

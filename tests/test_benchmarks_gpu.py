@@ -50,6 +50,7 @@ def test_training_beside_the_step_alone(tmp_path: Path) -> None:
     assert trace.stat().st_size > 1000
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_packing_without_ray() -> None:
     sizes = ["--image-size", "16", "--trials", "2", "--epochs", "1", "--rounds", "1"]
@@ -60,7 +61,7 @@ def test_packing_without_ray() -> None:
     assert len(ratios(printed, "ratio ")) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_packing_by_raybench_run() -> None:
     sizes = ["--image-size", "16", "--trials", "1", "--epochs", "1", "--rounds", "1"]
@@ -70,6 +71,7 @@ def test_packing_by_raybench_run() -> None:
     assert len(ratios(printed, "ratio ")) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
 def test_the_greedy_one_ends_by_itself() -> None:

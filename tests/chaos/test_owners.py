@@ -39,6 +39,7 @@ def _assert_refused(driver: Driver, holder: Driver) -> None:
     assert "Traceback" not in words
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_drivers_that_start_at_once(stage: Stage) -> None:
     """Two on a new home, then four on what a killed one has left: one works each time."""

@@ -62,6 +62,7 @@ def test_signals_inline(tmp_path: Path) -> None:
         _finish(stage)
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_signals_on_ray(tmp_path: Path) -> None:
     with Stage(tmp_path, short_sweep(), LocalRay.options) as stage:
