@@ -19,8 +19,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raybench.errors import RaybenchError, ResourceError
-from raybench.storage import Store
-from raybench.sweep.cluster_view import alive_nodes
+from raybench.storage import Store, is_url
+from raybench.sweep.cluster_view import alive_nodes, read_autoscaler
 from raybench.sweep.supplies import Supplies, fetch_supplies, publish_supplies
 from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
 
@@ -131,6 +131,8 @@ class Nodes:
         Raises:
             ResourceError: nodes on which trials cannot run, each with its reason.
         """
+        if is_url(self._supplies.shared) or read_autoscaler() is not None:
+            self._publish()  # nodes will come, and be given trials at once
         self._ask_new()
         waited_s = 0.0
         while self._asked:
@@ -144,7 +146,6 @@ class Nodes:
             raise ResourceError(self.problems)
 
     def _ask_new(self) -> None:
-        """Raises ``RaybenchError`` where what nodes need cannot be put on the storage."""
         for node in alive_nodes():
             if node["NodeID"] not in self._known:
                 self._publish()
@@ -155,9 +156,13 @@ class Nodes:
 
     def _publish(self) -> None:
         """Only where there is another node: what this one has, it needs from nowhere."""
-        if not self._published:
+        if self._published:
+            return
+        self._published = True
+        try:
             publish_supplies(self._supplies, self._tell)
-            self._published = True
+        except (RaybenchError, OSError) as error:
+            self.problems.append(f"what nodes need cannot be put on the storage: {error}")
 
     def _take(self, timeout_s: float) -> None:
         """Answers that have come."""
@@ -183,11 +188,10 @@ class Nodes:
             while not stop.wait(LOOK_S):
                 try:
                     self._ask_new()
-                except RaybenchError as error:
-                    self.problems += error.sentences
-                    return
-                if self._asked:
-                    self._take(timeout_s=0.0)
+                    if self._asked:
+                        self._take(timeout_s=0.0)
+                except Exception as error:  # noqa: BLE001 - trials that run need no such look
+                    logger.warning("cannot look at the nodes: %s", error)
 
         thread = threading.Thread(target=watch, name="raybench-nodes", daemon=True)
         thread.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ class Supplies:
     cache_is_shared: bool
     data: tuple[DataNeed, ...]
     weights: tuple[WeightsNeed, ...]
+
+    def of_trial(self, data_digest: str, weights_sha256: str) -> Supplies:
+        """What one trial needs, which is not to wait for the rest."""
+        return replace(
+            self,
+            data=tuple(need for need in self.data if need.digest == data_digest),
+            weights=tuple(want for want in self.weights if want.sha256 == weights_sha256),
+        )
 
 
 def supplies_of(

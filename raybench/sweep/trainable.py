@@ -58,9 +58,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def setup(
         self, config: dict[str, Any], signal: Any = None, supplies: Supplies | None = None
     ) -> None:
-        if supplies is not None:  # a node that has just joined is given trials at once
-            fetch_supplies(supplies, logger.info)
         self._should_stop = _StopFlag(signal)
+        self._supplies, self._fetched = supplies, set[Supplies]()
         self._records: Iterator[Record] = iter(())
         self._retire_reason: str | None = None
         self._begin(config)
@@ -85,8 +84,18 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         trial_config = TrialConfig.from_dict(config["trial"])
+        self._fetch(trial_config)
         os.umask(private_umask(Path(trial_config.checkpoint_root)))  # Ray's own may be anything
         self._records = run_trial(trial_config, should_stop=self._should_stop)
+
+    def _fetch(self, trial: TrialConfig) -> None:
+        """A node that has just joined is given trials at once, before anything is brought there."""
+        if self._supplies is None:
+            return
+        needed = self._supplies.of_trial(trial.data_digest, trial.weights_sha256)
+        if needed not in self._fetched:
+            fetch_supplies(needed, logger.info)
+            self._fetched.add(needed)
 
     def _close(self) -> None:
         close = getattr(self._records, "close", None)
