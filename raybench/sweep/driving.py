@@ -79,34 +79,55 @@ class Drive:
         Raises:
             ResourceError: a device that cannot be had, or a node on which trials cannot run.
         """
-        from raybench.sweep.first_node import wait_for_devices
         from raybench.sweep.nodes import Nodes, node_work
         from raybench.sweep.supplies import supplies_of
 
-        wait_for_devices(self.plan.spec, self._check, self.observer.message)
         if is_private(self.options):
-            self._run_on_ray()
+            self._run_on_ray(self._kinds())
             return
         done = done_pairs(self.plan, self.snapshot)
         owing = [pair for pair in self.plan.pairs if pair.id not in done]
         supplies = supplies_of(self.plan, self.settings, owing, self._facts)
         with node_work(self.settings.checkpoints, self.plan.spec.name, supplies) as work:
             nodes = Nodes(work, self.observer.message)
+            nodes.publish()  # which takes as long as it takes, so before a node waits for it
+            kinds = self._kinds()
             nodes.check_all(self._check)
             with nodes.watched():
-                self._run_on_ray(nodes.problems, supplies)
+                self._run_on_ray(kinds, nodes.problems, supplies)
         if nodes.problems:
             raise ResourceError(nodes.problems)
 
-    def _run_on_ray(self, problems: Sequence[str] = (), supplies: Supplies | None = None) -> None:
+    def _kinds(self) -> Sequence[Kind]:
+        """Of devices that Ray has, or gets for this sweep. A node may go again; its kind is known.
+
+        Raises:
+            ResourceError: a GPU is demanded, and cannot be had.
+        """
+        from raybench.sweep.first_node import first_devices
+        from raybench.sweep.inventory import device_kinds
+
+        with first_devices(self.plan.spec, self._check, self.observer.message):
+            return device_kinds(trial_device(self.plan.spec))
+
+    def _run_on_ray(
+        self,
+        kinds: Sequence[Kind],
+        problems: Sequence[str] = (),
+        supplies: Supplies | None = None,
+    ) -> None:
         """Drains as soon as there are ``problems``; ``supplies`` are for other nodes."""
         from raybench.sweep.cluster_view import view_cluster
-        from raybench.sweep.inventory import cluster_capacity, device_kinds
+        from raybench.sweep.inventory import cluster_capacity
         from raybench.sweep.ray_measure import measure_on_ray
-        from raybench.sweep.ray_runner import ray_resources, run_on_ray
+        from raybench.sweep.ray_runner import (
+            CLUSTER_PATIENCE_S,
+            DRAIN_PATIENCE_S,
+            ray_resources,
+            run_on_ray,
+        )
         from raybench.sweep.stall import StallWatch
 
-        kinds = device_kinds(trial_device(self.plan.spec))
         on_cpu, private = not kinds[0].is_gpu, is_private(self.options)
         if on_cpu and not private and trial_device(self.plan.spec) == "auto":
             self.observer.message("no node of this Ray has a GPU now: trials run on CPUs")
@@ -125,7 +146,9 @@ class Drive:
 
         name = f"{self.plan.spec.name}-a{self.lease.attempt}"
         stall = StallWatch(view_cluster, ray_resources, self.observer.message)
-        run_on_ray(searcher, partial(self._configure, on_cpu=on_cpu), name, wait, stall, supplies)
+        configure = partial(self._configure, on_cpu=on_cpu)
+        patience_s = DRAIN_PATIENCE_S if private else CLUSTER_PATIENCE_S
+        run_on_ray(searcher, configure, name, wait, stall, supplies, patience_s)
         self._files.tidy_again()
 
     def _check(self) -> None:

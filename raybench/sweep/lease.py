@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
-from raybench.errors import LeaseHeldError
+from raybench.errors import HomeError, LeaseHeldError
 from raybench.sweep.database import write_transaction
 from raybench.sweep.holder import Owner
 from raybench.sweep.lease_files import LeaseFiles
@@ -69,6 +69,7 @@ class Lease:
 
         Raises:
             LeaseLostError: a newer attempt owns the sweep.
+            HomeError: the network file system does not tell.
         """
         query = sa.select(leases.c.attempt).where(leases.c.sweep == self.sweep)
         in_row = session.scalar(query.with_for_update(read=not to_write)) == self.attempt
@@ -103,7 +104,7 @@ class Lease:
                 self._files.release(self.attempt)
         except LeaseLostError:
             return
-        except sa.exc.SQLAlchemyError as error:
+        except (sa.exc.SQLAlchemyError, HomeError) as error:
             _given_up.add(self._owner)
             reason = reason_of(error)
             _logger.warning("sweep '%s': its lease was not given back: %s", self.sweep, reason)
@@ -114,9 +115,9 @@ class Lease:
                 self._beat(released=False)
             except LeaseLostError:
                 return
-            except sa.exc.SQLAlchemyError:
-                # A database that is locked for a while must not end the sweep; the next beat tries
-                # again, and a lease that went stale meanwhile shows at the fence.
+            except (sa.exc.SQLAlchemyError, HomeError):
+                # A database that is locked for a while, or a file server's hiccup, must not end the
+                # sweep; the next beat tries again, and a lease that went stale meanwhile shows at the fence.
                 continue
 
     def _beat(self, released: bool) -> None:

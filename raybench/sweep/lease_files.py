@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from raybench.errors import HomeError
 from raybench.sweep.file_system import network_type
 
 FOLDER = "leases"
@@ -21,7 +23,7 @@ FOLDER = "leases"
 
 @dataclass(frozen=True, slots=True)
 class LeaseFiles:
-    """Those of one sweep."""
+    """Those of one sweep. What the file system refuses, every method tells as ``HomeError``."""
 
     folder: Path
 
@@ -34,8 +36,7 @@ class LeaseFiles:
 
     def newest(self) -> tuple[int, str | None]:
         """The last attempt (0: none yet) and its owner as it was written; None while unreadable."""
-        found = [int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdecimal()]
-        attempt = max(found, default=0)
+        attempt = self._last()
         try:
             return attempt, json.dumps(json.loads(self._path(attempt).read_text()))
         except (OSError, ValueError):
@@ -43,6 +44,10 @@ class LeaseFiles:
 
     def take(self, attempt: int, owner: str) -> bool:
         """Make the attempt ours; False where another driver was faster."""
+        with _in_words(self.folder):
+            return self._take(attempt, owner)
+
+    def _take(self, attempt: int, owner: str) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f".{uuid.uuid4().hex}"
         with aside.open("w") as file:
@@ -66,7 +71,7 @@ class LeaseFiles:
 
     def is_newest(self, attempt: int) -> bool:
         """Whether nobody has taken the next one. Asked at every commit, hence one look only."""
-        return not self._path(attempt + 1).exists()
+        return self._last() <= attempt
 
     def release(self, attempt: int) -> None:
         """Say that the attempt's driver has ended."""
@@ -76,11 +81,37 @@ class LeaseFiles:
     def holder(self) -> str | None:
         """The owner of the last attempt, if it has not been given back."""
         attempt, owner = self.newest()
-        is_released = (self.folder / f"{attempt:06d}.released").exists()
-        return None if is_released else owner
+        return None if f"{attempt:06d}.released" in self._names() else owner
+
+    def _last(self) -> int:
+        """The last attempt; 0: none yet."""
+        stems = [name.removesuffix(".json") for name in self._names() if name.endswith(".json")]
+        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+
+    def _names(self) -> list[str]:
+        """Listed, since opening a folder asks the server, while NFS keeps for a minute that a name
+        was not there.
+        """
+        with _in_words(self.folder):
+            try:
+                return os.listdir(self.folder)
+            except FileNotFoundError:  # nobody has taken the sweep yet
+                return []
 
     def _path(self, attempt: int) -> Path:
         return self.folder / f"{attempt:06d}.json"
+
+
+@contextmanager
+def _in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HomeError(
+            f"the lease in {folder} cannot be read or written ({error.strerror or error}); see "
+            "that its file server answers and give the same command again: what is committed is "
+            "kept"
+        ) from error
 
 
 def _create(target: Path, owner: str) -> bool:

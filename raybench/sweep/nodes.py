@@ -7,7 +7,9 @@ later as they come. A node that would spoil the sweep ends it, in words.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +21,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raybench.errors import RaybenchError, ResourceError
-from raybench.storage import Store, is_url
-from raybench.sweep.cluster_view import alive_nodes, read_autoscaler
+from raybench.storage import Store
+from raybench.sweep.cluster_view import alive_nodes
 from raybench.sweep.supplies import Supplies, fetch_supplies, publish_supplies
 from raybench.version import LEDGER_SCHEMA, RESULT_VERSION, __version__
 
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 5.0
 PATIENCE_S = 60.0
+AGAIN_S = 30.0
 _COMPARED = ("torch", "timm", "torchvision")
 """Libraries of which another version may give other numbers."""
 
@@ -52,10 +55,11 @@ class NodeWork:
 
 @dataclass(frozen=True, slots=True)
 class NodeAnswer:
-    """``problems`` end the sweep; ``remarks`` are told."""
+    """``problems`` end the sweep, what ``may_pass`` at the second look; ``remarks`` are told."""
 
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    may_pass: bool = False
 
 
 def versions_here() -> dict[str, str]:
@@ -84,9 +88,10 @@ def look(work: NodeWork) -> NodeAnswer:
             return NodeAnswer((_not_shared(work.storage),), tuple(remarks))
         fetch_supplies(work.supplies, logger.info)
     except RaybenchError as error:
-        return NodeAnswer(tuple(error.sentences), tuple(remarks))
+        return NodeAnswer(tuple(error.sentences), tuple(remarks), may_pass=True)
     except OSError as error:
-        return NodeAnswer((f"cannot read {work.storage}: {error}",), tuple(remarks))
+        problem = f"cannot read {work.storage}: {error}"
+        return NodeAnswer((problem,), tuple(remarks), may_pass=True)
     return NodeAnswer((), tuple(remarks))
 
 
@@ -114,12 +119,14 @@ class Nodes:
 
     def __init__(self, work: NodeWork, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._supplies, self._published = work.supplies, False
+        self._supplies = work.supplies
         self._work = ray.put(work)
         # Whatever runs trials has imported what they need; this wants neither GPU nor torch.
         self._look = ray.remote(num_cpus=0, max_retries=0)(look)
         self._known = {ray.get_runtime_context().get_node_id()}
         self._asked: dict[Any, tuple[str, str]] = {}
+        self._again: dict[str, float] = {}
+        """When nodes whose first look went wrong are due; never, once they were looked at again."""
         self.problems: list[str] = []
 
     def check_all(self, check: Callable[[], None]) -> None:
@@ -131,53 +138,67 @@ class Nodes:
         Raises:
             ResourceError: nodes on which trials cannot run, each with its reason.
         """
-        if is_url(self._supplies.shared) or read_autoscaler() is not None:
-            self._publish()  # nodes will come, and be given trials at once
-        self._ask_new()
-        waited_s = 0.0
-        while self._asked:
+        tell_at = time.monotonic() + PATIENCE_S
+        self._ask()
+        while (self._asked or self._due()) and not self.problems:
             self._take(timeout_s=1.0)
+            self._ask()
             check()
-            waited_s += 1.0
-            if waited_s == PATIENCE_S and self._asked:
+            if time.monotonic() > tell_at and self._asked:
+                tell_at = math.inf
                 names = ", ".join(address for _, address in self._asked.values())
                 self._tell(f"still waiting for {names}: data and weights are brought there")
         if self.problems:
             raise ResourceError(self.problems)
 
-    def _ask_new(self) -> None:
-        for node in alive_nodes():
-            if node["NodeID"] not in self._known:
-                self._publish()
-                self._known.add(node["NodeID"])
-                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                answer = self._look.options(scheduling_strategy=there).remote(self._work)
-                self._asked[answer] = node["NodeID"], node["NodeManagerAddress"]
+    def _ask(self) -> None:
+        """Nodes that are new, and those whose second look is due."""
+        now = time.monotonic()
+        alive = {node["NodeID"]: node["NodeManagerAddress"] for node in alive_nodes()}
+        due = {node for node, at in self._again.items() if at <= now}
+        for node_id in alive.keys() & (due | alive.keys() - self._known):
+            address = alive[node_id]
+            self._known.add(node_id)
+            if node_id in due:
+                self._again[node_id] = math.inf
+            there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+            answer = self._look.options(scheduling_strategy=there).remote(self._work)
+            self._asked[answer] = node_id, address
 
-    def _publish(self) -> None:
-        """Only where there is another node: what this one has, it needs from nowhere."""
-        if self._published:
-            return
-        self._published = True
-        try:
-            publish_supplies(self._supplies, self._tell)
-        except (RaybenchError, OSError) as error:
-            self.problems.append(f"what nodes need cannot be put on the storage: {error}")
+    def _due(self) -> bool:
+        """Whether a node that is still there waits for its second look."""
+        alive = {node["NodeID"] for node in alive_nodes()}
+        return any(node in alive and at < math.inf for node, at in self._again.items())
+
+    def publish(self) -> None:
+        """Put on the storage what nodes will need; they are given trials as soon as they join.
+
+        Raises:
+            DataError, ResourceError: it cannot be put there.
+        """
+        publish_supplies(self._supplies, self._tell)
 
     def _take(self, timeout_s: float) -> None:
         """Answers that have come."""
-        ready, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=timeout_s)
+        asked = list(self._asked)
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=timeout_s) if asked else ([], [])
         for answer in ready:
             node_id, address = self._asked.pop(answer)
             try:
                 found = ray.get(answer)
             except ray.exceptions.RayError as error:
-                if node_id not in {node["NodeID"] for node in alive_nodes()}:
-                    continue  # it has gone, and so have its trials
                 found = _why_silent(error)
-            for remark in found.remarks:
-                self._tell(f"node {address} {remark}")
-            self.problems += [f"node {address} {problem}" for problem in found.problems]
+            self._hear(node_id, address, found)
+
+    def _hear(self, node_id: str, address: str, found: NodeAnswer) -> None:
+        """What may pass (a node that is dying, a store that is busy) is looked at once more."""
+        for remark in found.remarks:
+            self._tell(f"node {address} {remark}")
+        if found.problems and found.may_pass and node_id not in self._again:
+            self._again[node_id] = time.monotonic() + AGAIN_S
+            logger.info("node %s %s; it is looked at again", address, "; ".join(found.problems))
+            return
+        self.problems += [f"node {address} {problem}" for problem in found.problems]
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -187,9 +208,8 @@ class Nodes:
         def watch() -> None:
             while not stop.wait(LOOK_S):
                 try:
-                    self._ask_new()
-                    if self._asked:
-                        self._take(timeout_s=0.0)
+                    self._ask()
+                    self._take(timeout_s=0.0)
                 except Exception as error:  # noqa: BLE001 - trials that run need no such look
                     logger.warning("cannot look at the nodes: %s", error)
 
@@ -207,7 +227,7 @@ def _why_silent(error: Exception) -> NodeAnswer:
     if "No module named 'raybench'" in words:
         return NodeAnswer(("has no raybench in the Python that Ray runs on: install it there",))
     last = (words.strip().splitlines() or ["no reason given"])[-1]
-    return NodeAnswer((f"does not run tasks: {last}",))
+    return NodeAnswer((f"does not run tasks: {last}",), may_pass=True)
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class _ActorClasses(class_cache._ActorClassCache):  # type: ignore[misc]
 
 tune_controller._ActorClassCache = _ActorClasses
 DRAIN_PATIENCE_S = 15.0
+CLUSTER_PATIENCE_S = 240.0
+"""Where a checkpoint travels: 3 GB to an object store take a minute or more."""
 _NODE_LOST = "its node has died"
 _MEMORY_MONITOR = ("low on memory", "OUT_OF_MEMORY")
 """What Ray says of a worker that it killed before the machine ran out of memory."""
@@ -198,13 +200,15 @@ def run_on_ray(
     wait: Callable[[threading.Thread], None],
     stall: StallWatch | None = None,
     supplies: Supplies | None = None,
+    patience_s: float = DRAIN_PATIENCE_S,
 ) -> None:
     """Run until the searcher is finished; Ray is connected already.
 
     ``fit`` runs in a thread of its own, so that the main thread keeps the signals (Tune installs
     handlers otherwise) and the live table. ``wait`` is called in the main thread until ``fit`` is
     over; when the searcher drains, all trials are told at once, and one that does not answer within
-    15 s is given up for this attempt: it waits in the ledger and goes on from its last checkpoint.
+    ``patience_s`` is given up for this attempt: it waits in the ledger and goes on from its last
+    checkpoint.
     ``stall`` says so when trials wait and none runs; ``supplies`` are what other nodes must fetch.
 
     Raises:
@@ -224,21 +228,31 @@ def run_on_ray(
 
     thread = threading.Thread(target=fit, name="raybench-tune", daemon=True)
     thread.start()
-    told_at: float | None = None
+    drained: Callable[[], bool] | None = None
     while thread.is_alive():
         wait(thread)
         searcher.tick()
         if stall is not None:
-            waiting = list(ray_searcher.waiting.values())
-            stall.look(waiting, running=len(ray_searcher.keys) - len(waiting))
-        if searcher.draining and told_at is None:
+            stall.look(list(ray_searcher.waiting.values()), running=len(_running(ray_searcher)))
+        if searcher.draining and drained is None:
             signal.set.remote()
-            told_at = time.monotonic()
-        if told_at is not None and time.monotonic() - told_at > DRAIN_PATIENCE_S:
-            searcher.abandon()  # a trial that has no slot yet, or is deep in a long call
+            drained = _drain(ray_searcher, patience_s)
+        if drained is not None and drained():
+            searcher.abandon()  # what has no slot yet, or is deep in a long call
             return
     if failures:
         raise _root_cause(failures[0])
+
+
+def _running(ray_searcher: RaySearcher) -> set[str]:
+    """Tune's ids of trials that have an actor; from any thread."""
+    return set(ray_searcher.keys) - set(ray_searcher.waiting)
+
+
+def _drain(ray_searcher: RaySearcher, patience_s: float) -> Callable[[], bool]:
+    """Says when every trial that runs now has answered, or has had its time to."""
+    told_at, told = time.monotonic(), _running(ray_searcher)
+    return lambda: not (told & _running(ray_searcher)) or time.monotonic() - told_at > patience_s
 
 
 def _root_cause(error: BaseException) -> BaseException:
