@@ -19,6 +19,8 @@ def output_of(program: str, *options: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_driver() -> None:
     text = output_of("driver.py", "--inline", "--trials", "24", "--pairs", "4")
     quarters = re.search(r"by quarters: (.+) ms a trial", text)
@@ -28,6 +30,8 @@ def test_driver() -> None:
     assert "processes that ran trials: 1\n" in text
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 def test_order() -> None:
     """No order ends before the work is done."""
     text = output_of("order.py", "--pairs", "2", "--trials", "3", "--slots", "2")

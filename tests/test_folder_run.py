@@ -122,6 +122,7 @@ def test_backbones_whose_weights_are_missing_are_left_out(
         proposed(folder, 3600, settings)
 
 
+@pytest.mark.slow
 def test_a_folder_runs_to_a_sentence_and_its_file_is_kept(
     image_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

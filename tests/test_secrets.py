@@ -138,6 +138,7 @@ def test_weights_that_cannot_be_had(place, monkeypatch, weights):
         assert "the variable CANARY_UNSET in its address is not set" in place.said[0]
 
 
+@pytest.mark.slow
 def test_a_hub_out_of_reach(place):
     place.command(
         "fetch", "tiny.yaml", "--home", "home",

@@ -56,6 +56,7 @@ def test_every_model_was_measured():
     assert unknown == []
 
 
+@pytest.mark.slow
 def test_a_sample_of_timm_equals_the_installed_library():
     from timm import __version__
 
