@@ -21,6 +21,9 @@ from raybench.version import __version__
 FORMAT = 1
 """Raised when ``from_json`` can no longer read what ``to_json`` wrote before."""
 
+MAX_BYTES = 2 << 30
+"""Unpacked; a few kilobytes of packed text can stand for any number."""
+
 
 def to_json(snapshot: SweepSnapshot) -> dict[str, Any]:
     """As JSON types. Floats keep every bit; integers stay integers."""
@@ -34,17 +37,18 @@ def from_json(data: Mapping[str, Any]) -> SweepSnapshot:
     """Inverse of ``to_json``; keys of a newer version are ignored.
 
     Raises:
-        ResourceError: it is of another format.
+        ResourceError: it is of another format, or no snapshot.
     """
-    if data.get("format") != FORMAT:
-        raise ResourceError(
-            f"the snapshot is of format {data.get('format')} (raybench {data.get('raybench')}), "
-            f"this raybench {__version__} reads format {FORMAT}; use the same version on both sides"
-        )
-    fields = dict(data["snapshot"])
-    fields["pairs"] = tuple(_pair_from_json(pair) for pair in fields["pairs"])
-    fields["profiles"] = tuple(Profile.from_dict(profile) for profile in fields["profiles"])
-    return SweepSnapshot(**_known(SweepSnapshot, fields))
+    try:
+        if data.get("format") == FORMAT:
+            return _snapshot_from_json(data["snapshot"])
+        found = f"format {data.get('format')} (raybench {data.get('raybench')})"
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResourceError(f"no snapshot: {type(error).__name__}: {error}") from None
+    raise ResourceError(
+        f"the snapshot is of {found}, this raybench {__version__} reads format {FORMAT}; use the "
+        "same version on both sides"
+    )
 
 
 def pack(snapshot: SweepSnapshot) -> str:
@@ -60,10 +64,26 @@ def unpack(text: str) -> SweepSnapshot:
         ResourceError: cut off or damaged on its way, or of another format.
     """
     try:
-        data = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-    except (binascii.Error, zlib.error, ValueError) as error:
+        data = json.loads(_decompressed(base64.b64decode(text, validate=True)))
+    except (binascii.Error, zlib.error, ValueError, RecursionError) as error:
         raise ResourceError(f"the snapshot was damaged on its way: {error}") from None
     return from_json(data)
+
+
+def _decompressed(packed: bytes) -> bytes:
+    """Raises ValueError where it is cut off, or larger than any sweep."""
+    stream = zlib.decompressobj()
+    text = stream.decompress(packed, MAX_BYTES)
+    if not stream.eof:
+        raise ValueError("cut off" if len(text) < MAX_BYTES else f"over {MAX_BYTES:,} bytes")
+    return text
+
+
+def _snapshot_from_json(data: Mapping[str, Any]) -> SweepSnapshot:
+    fields = dict(data)
+    fields["pairs"] = tuple(_pair_from_json(pair) for pair in fields["pairs"])
+    fields["profiles"] = tuple(Profile.from_dict(profile) for profile in fields["profiles"])
+    return SweepSnapshot(**_known(SweepSnapshot, fields))
 
 
 def _pair_to_json(pair: PairRow) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_waiting_with_json_keeps_stdout_clean(capsys, server, sweep_file, monkey
         ({"status": "FAILED", "driver_exit_code": -9, "message": "exit code -9, last logs"}, 3,
          "was cut off (exit code -9, last logs); submit it again"),
         ({"status": "FAILED", "message": "Job supervisor actor died"}, 3, "actor died"),
+        ({"status": "FAILED", "message": ""}, 3, "was cut off (Ray gives no reason)"),
     ],
 )  # fmt: skip
 def test_waiting_for_one_without_last_words(

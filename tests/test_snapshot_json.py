@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raybench import snapshot_json
 from raybench.errors import ResourceError
 from raybench.measurements import Profile, Timing
 from raybench.records import EndRecord, EpochRecord, PairRow, SweepSnapshot, TrialRow
@@ -110,6 +113,34 @@ def test_another_format_is_refused() -> None:
     data = {**to_json(realistic_snapshot()), "format": 2, "raybench": "9.9"}
     with pytest.raises(ResourceError, match=r"format 2 \(raybench 9.9\).*same version on both"):
         from_json(data)
+
+
+def packed(text: bytes) -> str:
+    return base64.b64encode(zlib.compress(text)).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[]", b"3", b"null", b'{"format":1}', b'{"format":1,"snapshot":[]}',
+        b'{"format":1,"snapshot":{"pairs":3,"profiles":[]}}',
+        b'{"format":1,"snapshot":{"pairs":[[]],"profiles":[]}}',
+        b'{"format":1,"snapshot":{"pairs":[],"profiles":[1]}}',
+        b'{"format":1,"snapshot":{"pairs":[],"profiles":[]}}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_snapshot_is_told(text: bytes) -> None:
+    with pytest.raises(ResourceError, match="no snapshot|damaged on its way"):
+        unpack(packed(text))
+
+
+def test_what_unpacks_to_far_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps(to_json(realistic_snapshot())).encode()
+    monkeypatch.setattr(snapshot_json, "MAX_BYTES", len(text))
+    unpack(packed(text))
+    monkeypatch.setattr(snapshot_json, "MAX_BYTES", len(text) - 1)
+    with pytest.raises(ResourceError, match="damaged on its way: over"):
+        unpack(packed(text))
 
 
 @pytest.mark.parametrize(

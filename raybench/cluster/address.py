@@ -27,7 +27,7 @@ def cluster_url(address: str | None, environ: Mapping[str, str] | None = None) -
     ``RAY_ADDRESS`` counts before that where it is a URL: a Ray that runs has another address.
 
     Raises:
-        UserInputError: no http(s) address.
+        UserInputError: no http(s) address, or one with a user or password.
     """
     env = os.environ if environ is None else environ
     ray = env.get("RAY_ADDRESS", "")
@@ -36,6 +36,7 @@ def cluster_url(address: str | None, environ: Mapping[str, str] | None = None) -
     try:
         parts = urlsplit(given)
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+        has_user = "@" in parts.netloc
         parts.port  # noqa: B018 - raises where it is no number
     except ValueError:
         is_url = False
@@ -43,5 +44,10 @@ def cluster_url(address: str | None, environ: Mapping[str, str] | None = None) -
         raise UserInputError(
             f"--address {given}: jobs are sent to the cluster's dashboard; give its URL, as in "
             f"{DEFAULT_ADDRESS}"
+        )
+    if has_user:
+        raise UserInputError(
+            f"--address {given}: a user or password in it would stand in the job's command line, "
+            f"for everybody on the cluster to read; leave it out. Ray asks for a token: {TOKEN}"
         )
     return given.rstrip("/")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from raybench.cluster.jobs import read_job
 from raybench.cluster.lines import is_rays, parse_line
+from raybench.errors import ResourceError
 
 SILENCE_S = 60.0
 """After so long without a word, ask whether the cluster can still be reached."""
 
 PLAIN_EVERY_S = 30.0
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 15.0)
+"""Before a connection is made again; one that breaks after them all is given up."""
+
+HELD_S = 10.0
+"""A connection that lasted so long was one, even if the job had nothing to say meanwhile."""
 
 
 def follow(client: Any, job_id: str, silence_s: float = SILENCE_S) -> Iterator[str]:
@@ -22,26 +29,59 @@ def follow(client: Any, job_id: str, silence_s: float = SILENCE_S) -> Iterator[s
     A connection that breaks is made again, where the cluster can be reached.
 
     Raises:
-        ResourceError: it cannot.
+        ResourceError: it cannot, or one connection after the other breaks at once.
     """
-    seen = 0
-    pending = ""
+    log, failures = _Log(), 0
     with asyncio.Runner() as runner:
         while True:
-            stream, skip = client.tail_job_logs(job_id), seen
+            began, seen, stream = time.monotonic(), log.seen, client.tail_job_logs(job_id)
+            log.rewind()
             try:
                 while (chunk := runner.run(_next(stream, silence_s))) is not None:
-                    new, skip = chunk[skip:], max(0, skip - len(chunk))
-                    seen += len(new)
-                    *lines, pending = (pending + new).split("\n")
-                    yield from lines
-            except _broken():
+                    yield from log.lines_of(chunk)
+                break
+            except _broken() as error:
                 runner.run(stream.aclose())
-                read_job(client, job_id)
-                continue
-            if pending:
-                yield pending
-            return
+                if read_job(client, job_id).is_over:
+                    log.rewind()
+                    yield from log.lines_of(client.get_job_logs(job_id))
+                    break
+                held = log.seen > seen or time.monotonic() - began >= HELD_S
+                failures = 0 if held else failures
+                _pause(job_id, failures, error)
+                failures += 1
+    if log.pending:
+        yield log.pending
+
+
+class _Log:
+    """Cuts what Ray sends into lines; it begins at the beginning whenever it is asked anew."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.pending = ""
+        self._skip = 0
+
+    def rewind(self) -> None:
+        self._skip = self.seen
+
+    def lines_of(self, chunk: str) -> list[str]:
+        """Those that are complete now, and were not seen before."""
+        new, self._skip = chunk[self._skip :], max(0, self._skip - len(chunk))
+        self.seen += len(new)
+        *lines, self.pending = (self.pending + new).split("\n")
+        return lines
+
+
+def _pause(job_id: str, failures: int, error: Exception) -> None:
+    if failures == len(PAUSES_S):
+        raise ResourceError(
+            f"{job_id} goes on, but what it says cannot be followed: the connection broke "
+            f"{failures + 1} times running ({str(error) or type(error).__name__}), though the "
+            f"cluster answers; a proxy on the way may not let WebSockets through. 'raybench logs "
+            f"{job_id}' without -f needs none"
+        ) from error
+    time.sleep(PAUSES_S[failures])
 
 
 async def _next(stream: AsyncIterator[str], silence_s: float) -> str | None:

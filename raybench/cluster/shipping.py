@@ -106,8 +106,9 @@ def _read_environment(
     except UserInputError as error:
         mistakes += error.mistakes
         return {}, None
-    mistakes += _secrets_in(env)
+    mistakes += [*_no_texts(env), *_secrets_in(env)]
     inside = env.pop("working_dir", None)
+    inside = inside if isinstance(inside, str) else None
     if inside and working_dir:
         mistakes.append("--working-dir and working_dir in --runtime-env: give one of them")
     elif inside and "://" in inside:
@@ -147,9 +148,21 @@ def _parse_environment(given: str | Path | Mapping[str, Any] | None) -> dict[str
     return {key: value for key, value in env.items() if value is not None}
 
 
+def _no_texts(env: Mapping[str, Any]) -> list[str]:
+    """Ray takes nothing else there; YAML and JSON easily give a number."""
+    given = [(f"env_vars.{name}", name, value) for name, value in env.get("env_vars", {}).items()]
+    given += [("working_dir", "", env.get("working_dir", ""))]
+    return [
+        f"--runtime-env: {place} is no text; put name and value into quotes, as in "
+        '{"env_vars": {"OMP_NUM_THREADS": "4"}, "working_dir": "."}'
+        for place, name, value in given
+        if not (isinstance(name, str) and isinstance(value, str))
+    ]
+
+
 def _secrets_in(env: Mapping[str, Any]) -> list[str]:
     variables = env.get("env_vars", {})
-    places = [f"env_vars.{name}" for name, value in variables.items() if is_secret(name, value)]
+    places = [f"env_vars.{n}" for n, value in variables.items() if is_secret(str(n), str(value))]
     others = {key: value for key, value in env.items() if key != "env_vars"}
     places += [".".join(map(str, path)) for path, text in texts_in(others) if secret_in(text)]
     return [

@@ -117,7 +117,8 @@ class Lease:
                 return
             except (sa.exc.SQLAlchemyError, HomeError):
                 # A database that is locked for a while, or a file server's hiccup, must not end the
-                # sweep; the next beat tries again, and a lease that went stale meanwhile shows at the fence.
+                # sweep; the next beat tries again, and a lease that went stale meanwhile shows at
+                # the fence.
                 continue
 
     def _beat(self, released: bool) -> None:

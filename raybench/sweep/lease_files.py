@@ -94,7 +94,7 @@ class LeaseFiles:
         """
         with _in_words(self.folder):
             try:
-                return os.listdir(self.folder)
+                return [path.name for path in self.folder.iterdir()]
             except FileNotFoundError:  # nobody has taken the sweep yet
                 return []
 
@@ -108,9 +108,8 @@ def _in_words(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HomeError(
-            f"the lease in {folder} cannot be read or written ({error.strerror or error}); see "
-            "that its file server answers and give the same command again: what is committed is "
-            "kept"
+            f"{error.strerror or error}: the lease in {folder} cannot be read or written; see that "
+            "its file server answers and give the same command again: what is committed is kept"
         ) from error
 
 

@@ -58,15 +58,16 @@ class Patience:
         cause = database_error(error)
         if self._engine.dialect.name == "sqlite" or cause is None or not _may_pass(cause):
             return False
-        if self._since is None:
-            self._since = time.monotonic()
+        since = self._since  # another thread may recover meanwhile
+        if since is None:
+            since = self._since = time.monotonic()
             logger.warning(
                 "the ledger's server does not answer (%s); it is waited for, %.0f s at most: "
                 "trials go on, and what they report is written then",
                 reason_of(cause),
                 PATIENCE_S,
             )
-        return time.monotonic() - self._since < PATIENCE_S
+        return time.monotonic() - since < PATIENCE_S
 
     def _recover(self) -> None:
         if self._since is not None:
@@ -74,16 +75,23 @@ class Patience:
             self._since = None
 
 
-def database_error(error: BaseException | None) -> sa.exc.DBAPIError | None:
-    """The database's own behind ``error``; what was handled before it, it is not about."""
+def database_error(
+    error: BaseException | None,
+) -> sa.exc.DBAPIError | StorageInternalError | None:
+    """The database's own behind ``error``, else Optuna's for it.
+
+    What was handled before it, it is not about.
+    """
+    of_optuna = None
     while error is not None and not isinstance(error, sa.exc.DBAPIError):
+        of_optuna = error if isinstance(error, StorageInternalError) else of_optuna
         error = error.__cause__ or error.__context__
-    return error
+    return error or of_optuna
 
 
-def _may_pass(error: sa.exc.DBAPIError) -> bool:
+def _may_pass(error: sa.exc.DBAPIError | StorageInternalError) -> bool:
     """Whether the connection, or a deadlock, was to blame rather than what was asked."""
-    if getattr(error.orig, "pgcode", None) == _DISK_FULL:
+    if isinstance(error, StorageInternalError) or getattr(error.orig, "pgcode", None) == _DISK_FULL:
         return False
     kinds = (sa.exc.OperationalError, sa.exc.InterfaceError)
     return error.connection_invalidated or isinstance(error, kinds)

@@ -194,17 +194,21 @@ class SweepReader:
     def _trials(self, connection: Connection) -> dict[str, list[TrialRow]]:
         """All trials by pair; only those that changed since the last look are read and parsed."""
         heads = self._heads(connection)
-        stale = [h.trial_id for h in heads if self._known.get(h.trial_id, ("",))[0] != _version(h)]
+        known = [
+            (head, self._known.get(head.trial_id)) for head in heads
+        ]  # once: a twin writes too
+        rows = {head.trial_id: k[1] for head, k in known if k and k[0] == _version(head)}
+        stale = [head.trial_id for head in heads if head.trial_id not in rows]
         params = _read_params(connection, stale)
         attributes = _read_attributes(connection, stale)
         by_pair: dict[str, list[TrialRow]] = defaultdict(list)
         for head in heads:
             pair, phase = self._pair_and_phase(head.study_name)
             trial_id = head.trial_id
-            if self._known.get(trial_id, ("",))[0] != _version(head):
+            if trial_id not in rows:
                 row = _trial_row(pair, phase, head, params[trial_id], attributes[trial_id])
-                self._known[trial_id] = (_version(head), row)
-            by_pair[pair].append(self._known[trial_id][1])
+                rows[trial_id], self._known[trial_id] = row, (_version(head), row)
+            by_pair[pair].append(rows[trial_id])
         return by_pair
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import sqlalchemy as sa
-from optuna.exceptions import StorageInternalError
-
 from raybench.errors import HomeError, RaybenchError
 from raybench.redaction import redact
+from raybench.sweep.patience import database_error
 from raybench.sweep.soundness import DAMAGE, damaged, reason_of, sqlite_path
 
 
@@ -25,20 +23,10 @@ def telling_trouble(url: str) -> Iterator[None]:
     except RaybenchError:
         raise
     except Exception as error:
-        cause = _database_error(error)
+        cause = database_error(error)
         if cause is None:
             raise
         raise HomeError(_words(url, reason_of(cause))) from error
-
-
-def _database_error(error: BaseException | None) -> BaseException | None:
-    """The database's own, of those that ``error`` came from."""
-    found = None
-    while error is not None:
-        if isinstance(error, sa.exc.DBAPIError | StorageInternalError):
-            found = error
-        error = error.__cause__ or error.__context__
-    return found
 
 
 def _words(url: str, reason: str) -> str:

@@ -102,9 +102,9 @@ def _exit_code(job: Any, said: int | None) -> int:
     if job.status == "STOPPED":
         return DRAINED
     if job.exit_code not in _CODES:
+        reason = next(iter(job.message.strip().splitlines()), "Ray gives no reason")
         raise ResourceError(
-            f"{job.id} was cut off ({job.message.strip().splitlines()[0]}); submit it again, and "
-            "it goes on from its ledger"
+            f"{job.id} was cut off ({reason}); submit it again, and it goes on from its ledger"
         )
     return int(job.exit_code)
 

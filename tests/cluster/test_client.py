@@ -31,6 +31,17 @@ def test_only_the_dashboards_url_will_do(address: str) -> None:
         cluster_url(address, {})
 
 
+@pytest.mark.parametrize("user", ["me:hunter2secret", "hunter2secret", ":"])
+def test_a_password_in_the_address_is_refused(user: str) -> None:
+    """It would stand in the job's command line."""
+    for given in ((f"http://{user}@host:8265", {}),
+                  (None, {"RAY_API_SERVER_ADDRESS": f"http://{user}@host:8265"})):  # fmt: skip
+        with pytest.raises(UserInputError, match=r"RAY_AUTH_TOKEN") as caught:
+            cluster_url(*given)
+        assert "hunter2" not in str(caught.value)
+        assert "~/.ray/auth_token" in str(caught.value)
+
+
 def test_rays_own_precedence_is_put_right(server: JobsServer, monkeypatch) -> None:
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
     assert connect(server.url).get_address() == server.url

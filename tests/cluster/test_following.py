@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from raybench.cluster import following
 from raybench.cluster.client import connect
 from raybench.cluster.following import Listener, follow, readable
 from raybench.cluster.lines import machine_line
@@ -15,6 +16,8 @@ from raybench.errors import ResourceError
 from tests.cluster.standin import JobsServer
 
 TEXT = "one\ntwo\n\nfour, which is longer\nlast without end"
+BEGUN = {"raybench": "0.1", "home": "/h"}
+PROGRESS = {"at_s": 0, "caption": "1/2", "rows": [["a", "b"]]}
 
 
 class Flaky:
@@ -25,6 +28,9 @@ class Flaky:
 
     def get_job_info(self, job_id: str) -> Any:
         return self._real.get_job_info(job_id)
+
+    def get_job_logs(self, job_id: str) -> Any:
+        return self._real.get_job_logs(job_id)
 
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         for piece in self.lives.pop(0):
@@ -42,6 +48,15 @@ def real(server: JobsServer) -> Any:
     return connect(server.url)
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Those that were made, of no time."""
+    made: list[float] = []
+    monkeypatch.setattr(following.time, "sleep", made.append)
+    return made
+
+
+@pytest.mark.usefixtures("pauses")
 @pytest.mark.parametrize(
     "lives",
     [
@@ -71,6 +86,44 @@ def test_a_cluster_that_is_gone_is_told(server: JobsServer, real: Any) -> None:
         next(lines)
 
 
+def test_connections_that_all_break_are_given_up_after_a_minute(
+    real: Any, pauses: list[float]
+) -> None:
+    """A proxy that answers 502 to each; one that lets the beginning through, and never more."""
+    for life in ([RuntimeError("502")], [TEXT[:6], RuntimeError("502")]):
+        pauses.clear()
+        lives = [[TEXT[:6], OSError("reset")]] + [life] * 20
+        with pytest.raises(ResourceError, match=r"broke 10 times running \(502\).*WebSockets"):
+            list(follow(Flaky(real, *lives), "a-1"))
+        assert pauses == sorted(pauses) and 55 < sum(pauses) < 65
+
+
+@pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's
+@pytest.mark.usefixtures("pauses")
+def test_a_dashboard_behind_something_without_websockets(real: Any) -> None:
+    """As Ray's own client tells of it: the stand-in answers plain HTTP."""
+    with pytest.raises(ResourceError, match="broke 10 times running .*Invalid response status"):
+        list(follow(real, "a-1"))
+
+
+def test_what_brings_something_new_or_has_held_is_none_of_them(
+    real: Any, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives: list[list[Any]] = [[TEXT[:end], RuntimeError("x")] for end in range(1, len(TEXT))]
+    assert list(follow(Flaky(real, *lives, [TEXT]), "a-1")) == TEXT.split("\n")
+    assert set(pauses) == {0.5}
+    monkeypatch.setattr(following, "HELD_S", 0.02)
+    silent: list[list[Any]] = [[TEXT, 5.0]] * 15
+    assert list(follow(Flaky(real, *silent, [TEXT]), "a-1", 0.03)) == TEXT.split("\n")
+
+
+@pytest.mark.usefixtures("pauses")
+def test_the_rest_of_a_job_that_is_over_needs_no_connection(server: JobsServer, real: Any) -> None:
+    server.jobs["a-1"]["status"], server.logs["a-1"] = "FAILED", TEXT
+    client = Flaky(real, [TEXT[:6], RuntimeError("502")])
+    assert list(follow(client, "a-1")) == TEXT.split("\n")
+
+
 def test_what_is_heard_goes_where_it_belongs() -> None:
     said: list[str] = []
     results: list[str] = []
@@ -78,10 +131,11 @@ def test_what_is_heard_goes_where_it_belongs() -> None:
     listener = Listener(said.append, results.append, shown.append)
     for line in (
         "INFO job_manager.py -- Runtime env is setting up.",
-        machine_line("begun", {"home": "/h"}),
+        machine_line("begun", BEGUN),
         "data: digits",
-        machine_line("progress", {"caption": "1/2", "rows": []}),
+        machine_line("progress", PROGRESS),
         machine_line("newer_kind", 1),
+        '::raybench {"progress": 1}',
         machine_line("result", True),
         "leaderboard",
         "",
@@ -89,17 +143,21 @@ def test_what_is_heard_goes_where_it_belongs() -> None:
         "1 of 2 pairs ended without a result",
     ):
         listener.hear(line)
-    assert said == ["data: digits", "1 of 2 pairs ended without a result"]
+    assert said == [
+        "data: digits",
+        '::raybench {"progress": 1}',
+        "1 of 2 pairs ended without a result",
+    ]
     assert results == ["leaderboard", ""]
-    assert shown == [{"caption": "1/2", "rows": []}]
-    assert (listener.exit_code, listener.begun) == (1, {"home": "/h"})
+    assert shown == [PROGRESS]
+    assert (listener.exit_code, listener.begun) == (1, BEGUN)
 
 
 def test_for_people_the_table_is_a_line_every_half_minute() -> None:
     def at(at_s: int) -> str:
         return machine_line("progress", {"at_s": at_s, "caption": f"after {at_s} s", "rows": []})
 
-    lines = ["Running entrypoint for job a-1: exec x", machine_line("begun", {}), "data: digits"]
+    lines = ["Running entrypoint for job a-1: exec x", machine_line("begun", BEGUN), "data: digits"]
     lines += [at(second) for second in (0, 5, 29, 30, 59, 60)] + [machine_line("ended", 0), "done"]
     assert list(readable(iter(lines))) == [
         "data: digits", "after 0 s", "after 30 s", "after 60 s", "done",

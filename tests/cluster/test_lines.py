@@ -8,7 +8,7 @@ from raybench.cluster.lines import Submitted, machine_line, own_lines, parse_lin
 
 
 def test_a_line_says_what_was_put_into_it() -> None:
-    content = {"caption": "1/2 pairs  ·  ü", "rows": [["a", "b"]]}
+    content = {"at_s": 3, "caption": "1/2 pairs  ·  ü", "rows": [["a", "b"]]}
     line = machine_line("progress", content)
     assert "\n" not in line and line.isascii()
     assert parse_line(line) == ("progress", content)
@@ -19,6 +19,30 @@ def test_a_line_says_what_was_put_into_it() -> None:
 )
 def test_everything_else_is_for_people(line: str) -> None:
     assert parse_line(line) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("begun", []), ("begun", {}), ("begun", {"raybench": "1", "home": 3}),
+        ("progress", 1), ("progress", {}), ("progress", {"at_s": 0, "caption": 1, "rows": []}),
+        ("progress", {"at_s": "0", "caption": "", "rows": []}),
+        ("progress", {"at_s": 0, "caption": "", "rows": {}}),
+        ("progress", {"at_s": 0, "caption": "", "rows": [["a", 1]]}),
+        ("progress", {"at_s": 0, "caption": "", "rows": ["ab"]}),
+        ("result", 1), ("ended", "x"), ("ended", True), ("ended", None), ("snapshot", {}),
+    ],
+)  # fmt: skip
+def test_what_a_trials_own_code_prints_is_no_line_for_machines(kind: str, content: object) -> None:
+    assert parse_line(machine_line(kind, content)) is None
+
+
+def test_one_that_nests_without_end_is_none_either() -> None:
+    assert parse_line("::raybench " + "[" * 100_000) is None
+
+
+def test_a_kind_of_a_newer_raybench_is_one() -> None:
+    assert parse_line(machine_line("newer", 1)) == ("newer", 1)
 
 
 def test_what_a_job_has_said_itself_even_before_ray_says_that_it_runs() -> None:

@@ -114,6 +114,22 @@ def test_no_runtime_environment(project: Path, text: str) -> None:
     assert mistake.startswith("--runtime-env: ")
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_numbers_in_it_are_named(project: Path, tmp_path: Path, as_json: bool) -> None:
+    env = {"env_vars": {"A": 4, "B": None, "C": "4", "MY_PASSWORD": 123456}, "working_dir": 5}
+    (tmp_path / "env.yaml").write_text("{env_vars: {A: 4, B: , C: '4', MY_PASSWORD: 123456, 7: x}, "
+                                       "working_dir: 5}")  # fmt: skip
+    given = json.dumps(env) if as_json else tmp_path / "env.yaml"
+    found = refused(project / "sweeps" / "tiny.yaml", ["seed=-1"], runtime_env=given)
+    said = "\n".join(found)
+    no_text = ["env_vars.A", "env_vars.B", "env_vars.MY_PASSWORD", "working_dir"]
+    no_text += [] if as_json else ["env_vars.7"]
+    for place in no_text:
+        assert f"--runtime-env: {place} is no text" in said
+    assert "env_vars.MY_PASSWORD holds a secret" in said and "123456" not in said
+    assert len(found) == len(no_text) + 2 and "--set: seed" in said
+
+
 def test_secrets_elsewhere_in_it(project: Path) -> None:
     env = {
         "pip": ["https://user:pa55word@index.lab/x.whl"],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import sqlalchemy as sa
 
 from raybench.errors import HomeError
+from raybench.sweep import reader as reader_module
 from raybench.sweep.assignment import Assignment
 from raybench.sweep.database import database_url
 from raybench.sweep.ledger import study_name
@@ -92,6 +95,29 @@ def test_a_twin_keeps_in_the_same_place(tmp_path: Path, monkeypatch: pytest.Monk
     twin = reader.twin()
     monkeypatch.setattr("raybench.sweep.reader.from_dict", None)
     assert twin.snapshot() == snapshot
+    engine.dispose()
+
+
+def test_a_twin_that_is_ahead_does_not_empty_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps a newer row between this reader's look at what it knows and its use of it."""
+    home = Home(tmp_path, tiny_spec())
+    with home.attempt() as searcher:
+        Simulation(searcher, random.Random(0), 2).run()
+    engine = open_engine(home.url, create=False)
+    reader = SweepReader(engine, "tiny")
+    snapshot = reader.snapshot()
+    read = reader_module._read_params
+
+    def read_while_the_twin_writes(connection: sa.Connection, ids: Sequence[int]) -> Any:
+        newer = {i: ("RUNNING:9999", row) for i, (_, row) in reader.twin()._known.items()}
+        reader._known.update(newer)
+        return read(connection, ids)
+
+    monkeypatch.setattr(reader_module, "_read_params", read_while_the_twin_writes)
+    assert reader.snapshot() == snapshot
+    assert reader.snapshot() == snapshot
     engine.dispose()
 
 

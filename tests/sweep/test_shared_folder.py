@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -20,6 +23,7 @@ import raybench
 from raybench.cli import main
 from raybench.errors import HomeError, LeaseHeldError
 from raybench.sweep import file_system, lease_files, reader_copy
+from raybench.sweep import lease as lease_module
 from raybench.sweep.file_system import network_type
 from raybench.sweep.holder import Owner
 from raybench.sweep.lease import LeaseLostError, acquire
@@ -211,6 +215,73 @@ def test_a_file_taken_meanwhile_is_a_refusal(shared: Path, monkeypatch: pytest.M
     with pytest.raises(LeaseHeldError, match="node7"):
         acquire(engine, "s", silence_s=0.0)
     engine.dispose()
+
+
+def stale(*arguments: object) -> None:
+    raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def test_a_file_server_that_stumbles_does_not_end_the_renewal(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would be written meanwhile is refused, in words."""
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.01)
+    engine = open_engine(f"sqlite:///{shared / 'ledger.db'}", create=True)
+    lease = acquire(engine, "s")
+    asked = threading.Event()
+
+    def stumble(*arguments: object) -> None:
+        asked.set()
+        stale()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", stumble)
+        assert asked.wait(10)
+        with engine.begin() as connection, pytest.raises(HomeError, match="Stale file handle"):
+            lease.fence(connection)
+        with pytest.raises(HomeError, match="give the same command again"):
+            acquire(engine, "another")
+    assert not lease.lost
+    stood_at, until = sequence(engine), time.monotonic() + 10
+    while sequence(engine) == stood_at and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sequence(engine) > stood_at
+    lease.release()
+    engine.dispose()
+
+
+def sequence(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(sa.text("SELECT sequence FROM raybench_leases")) or 0)
+
+
+def test_one_that_stumbles_at_the_end_leaves_the_lease(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = open_engine(f"sqlite:///{shared / 'ledger.db'}", create=True)
+    lease = acquire(engine, "s")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", stale)
+        lease.release()
+    assert "its lease was not given back" in caplog.text and "Stale file handle" in caplog.text
+    second = acquire(engine, "s")
+    assert second.attempt == 2
+    second.release()
+    engine.dispose()
+
+
+def test_a_name_that_was_missing_is_looked_for_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS remembers for a minute that there was no such name; the list of them is asked for."""
+    files = LeaseFiles(tmp_path / "s")
+    assert files.is_newest(0) and files.newest() == (0, None)
+    assert files.take(1, "{}") and files.holder() == "{}"
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert files.is_newest(1) and files.take(2, "{}")
+    assert not files.is_newest(1) and files.is_newest(2)
+    files.release(2)
+    assert files.holder() is None
 
 
 RACE = """
