@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo check test test-ci chaos nightly clean
+.PHONY: setup demo check test test-ci test-ray test-slow chaos nightly clean
 
 setup: $(STAMP)
 
@@ -26,8 +26,15 @@ check: setup
 test: setup
 	$(BIN)/pytest
 
+# Side by side: those with a Ray wait for processes most of the time, the others compute.
 test-ci: setup
-	$(BIN)/pytest -m '(ray or slow or cluster) and not nightly'
+	$(MAKE) --jobs=2 --output-sync=target test-ray test-slow
+
+test-ray: setup
+	$(BIN)/pytest -m '(ray or cluster) and not nightly'
+
+test-slow: setup
+	$(BIN)/pytest -m 'slow and not (ray or cluster or nightly)'
 
 # SIGKILL real drivers, trials and nodes, compare with the unbroken run; SEED=n for other moments.
 SEED ?= 1
