@@ -42,7 +42,7 @@ chaos: setup
 	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED)
 	$(BIN)/python -m tests.chaos --kills 20 --seed $(SEED) --inline --tuned
 
-# What takes too long for every commit: about an hour, and 20 GB of memory for the load.
+# What takes too long for every commit: more than an hour, and 20 GB of memory for the load.
 nightly: chaos
 	RAYBENCH_TEST_EXAMPLES=2000 $(BIN)/pytest tests/test_fuzz_spec.py tests/datasets/test_fuzz_images.py
 	$(BIN)/pytest -m nightly

@@ -73,7 +73,7 @@ def _rate(network: Network, steps: int, folder: Path, barrier: Any, threads: int
     from raybench.trial.loop import run_trial
 
     task = make_task(folder, steps * network.batch_size, network.image_size, None)
-    session.load_task = lambda *_: task  # type: ignore[attr-defined]
+    session.load_task = lambda *_, **__: task  # type: ignore[attr-defined]
     sizes = {"image_size": network.image_size, "batch_size": network.batch_size}
     with tempfile.TemporaryDirectory(dir=folder) as root:
         config = TrialConfig(

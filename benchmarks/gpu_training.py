@@ -79,13 +79,13 @@ def make_tasks(folder: Path, images: int, size: int) -> dict[str, Task]:
 
 
 def open_case(case: Case, kind: str) -> Session:
-    session.load_task = lambda *_: case.tasks[kind]  # type: ignore[attr-defined]
+    session.load_task = lambda *_, **__: case.tasks[kind]  # type: ignore[attr-defined]
     return open_session(case.config(kind))
 
 
 def trial_rate(case: Case, kind: str) -> common.Trained:
     """``run_trial``, the second of two epochs."""
-    session.load_task = lambda *_: case.tasks[kind]  # type: ignore[attr-defined]
+    session.load_task = lambda *_, **__: case.tasks[kind]  # type: ignore[attr-defined]
     return common.train(case.config(kind))
 
 

@@ -183,7 +183,7 @@ def compare(name: str, words: str, rounds: int, threads: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         size = case.image_size if crop == "random" else None
         task = make_task(Path(folder), case.images, case.stored(crop), size)
-        session.load_task = lambda *_: task  # type: ignore[attr-defined]
+        session.load_task = lambda *_, **__: task  # type: ignore[attr-defined]
         pairs = []
         for number in range(rounds):
             sides = [bare_epochs, trial_epochs]

@@ -88,6 +88,7 @@ def test_a_sweep_outlives_a_cut_worker_and_a_killed_driver(running: Lab) -> None
     clock.tell()
 
 
+@pytest.mark.nightly
 def test_two_sweeps_at_once_in_a_shared_folder_without_any_server(running: Lab) -> None:
     clock = Clock()
     make_images(running.head.path("/root/few"), per_class=20)

@@ -75,6 +75,7 @@ def test_the_obvious_way(obvious_sweep: ModuleType, tmp_path: Path) -> None:
     assert 0 <= found.test["squeezenet1_1"] <= 1
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_our_way(obvious_sweep: ModuleType, tmp_path: Path) -> None:
     images = obvious_sweep.make_images(tmp_path / "images", {"train": 16, "val": 8, "test": 8})

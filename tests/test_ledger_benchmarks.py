@@ -9,6 +9,7 @@ import pytest
 from tests.test_driver_benchmarks import output_of
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ledger_scale() -> None:
     text = output_of("ledger_scale.py", "--trials", "40", "--pairs", "4", "--epochs", "2")
@@ -16,6 +17,7 @@ def test_ledger_scale() -> None:
     assert len(re.findall(r"^.{24} +[\d.]+ s +\d+ MB   a trial: [\d.]+ ms", text, re.M)) == 5
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_tracking_load() -> None:
     """Twenty seconds of it: a real server, PostgreSQL under both, eight trials at once."""

@@ -83,6 +83,7 @@ def _files(home: Path, attempt: int) -> dict[str, str]:
     return {str(path): sha256_of(path) for path in paths if path.is_file()}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_late_driver_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle of a trial, it wakes when another has taken over and finished.

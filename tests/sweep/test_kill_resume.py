@@ -32,6 +32,7 @@ def test_tuned(tmp_path: Path) -> None:
     assert result.tally.kills.total() == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_ray(tmp_path: Path) -> None:
     """A trial's process dies: the same trial goes on. The driver dies: its old trials live on."""

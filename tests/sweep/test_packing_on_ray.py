@@ -74,6 +74,7 @@ def test_kinds_of_a_machine_without_gpus() -> None:
     assert capacity.memory_gb == pytest.approx(kind.memory_gb)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("private_ray")
 def test_trials_find_workers_that_have_imported_everything() -> None:
     """Also when the preflight takes longer than Ray keeps idle workers, beside the stop signal."""
@@ -114,6 +115,7 @@ def two_kinds() -> Iterator[None]:
         cluster.shutdown()
 
 
+@pytest.mark.nightly
 @pytest.mark.cluster
 def test_trials_run_on_the_kind_they_were_measured_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
