@@ -1,57 +1,86 @@
 #!/usr/bin/env bash
-# PostgreSQL lies on the head's disk, which ends with the head: a copy of both databases, one file a
-# day each, beside the checkpoints. A new head starts from the newest, so that a study goes on weeks
-# after `ray down`.
+# PostgreSQL lies on the head's disk, which ends with the head: copies of both databases, the newest
+# eight of each, beside the checkpoints, in a folder that has the cluster's name. A new head starts
+# from the newest one that is whole, so that a study goes on weeks after `ray down`.
 #
 #   backup.sh save       every quarter of an hour by systemd; by hand before `ray down`
 #   backup.sh restore    into databases that hold nothing yet
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-set -a; source "$here/env"; set +a
-place=$RAYBENCH_STORAGE/backups
+set -a
+source "$here/env"
+if [[ -e $here/env.local ]]; then source "$here/env.local"; fi
+set +a
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 save() {
-  local db file
+  local db
   for db in raybench mlflow; do
-    file=$(mktemp)
-    pg_dump --format=custom --file="$file" "$db"
-    copy "$file" "$place/$db-$(date -u +%F).dump"
-    rm "$file"
+    pg_dump --format=custom --file="$work/$db" "$db"
+    pg_restore --list "$work/$db" > /dev/null
+    stored save "$db" "$work/$db"
   done
 }
 
 restore() {
-  local db file newest
+  local db from tables
   for db in raybench mlflow; do
-    newest=$(newest "$db")
-    if [[ -z $newest ]] || ! is_empty "$db"; then continue; fi
-    file=$(mktemp)
-    copy "$newest" "$file"
-    pg_restore --single-transaction --no-owner --dbname="$db" "$file"
-    rm "$file"
-    echo "$db: restored from $newest"
+    tables=$(psql -tA "$db" -c "select count(*) from pg_tables where schemaname = 'public'")
+    if (( tables )); then continue; fi
+    from=$(stored restore "$db" "$work/$db")
+    if [[ -z $from ]]; then continue; fi
+    pg_restore --single-transaction --no-owner --dbname="$db" "$work/$db"
+    echo "$db: restored from $from"
   done
 }
 
-is_empty() {
-  [[ $(psql -tA "$1" -c "select count(*) from pg_tables where schemaname = 'public'") == 0 ]]
-}
-
-# The library that raybench uses for its checkpoints, so it reaches what they reach.
-copy() {
-  "$here/venv/bin/python" -c 'import sys, pyarrow.fs as fs; fs.copy_files(*sys.argv[1:])' "$1" "$2"
-}
-
-newest() {
-  "$here/venv/bin/python" - "$place" "$1" <<'END'
+# By the library that keeps the checkpoints, so it reaches what they reach. A name holds the time,
+# by which names sort, and the hash: a copy that was cut short is known, and older ones outlive it.
+stored() {
+  "$here/venv/bin/python" - "$@" <<'END'
+import hashlib
+import os
 import sys
-from pyarrow import fs
+import time
+from pathlib import Path
+from urllib.parse import quote
 
-place, db = sys.argv[1:]
-store, folder = fs.FileSystem.from_uri(place)
-files = store.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-names = sorted(f.base_name for f in files if f.base_name.startswith(db + "-"))
-print(f"{place}/{names[-1]}" if names else "")
+import yaml
+from raybench.storage import Store
+
+KEEP = 8
+verb, db, file = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+ray_up = yaml.safe_load((Path.home() / "ray_bootstrap_config.yaml").read_text())
+cluster = quote(ray_up["cluster_name"], safe="")
+store = Store(f"{os.environ['RAYBENCH_STORAGE']}/backups/{cluster}")
+
+
+def sha256():
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def names():
+    return sorted((name for name in store.sizes() if name.startswith(f"{db}-")), reverse=True)
+
+
+def save():
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    store.put(f"{db}-{stamp}-{sha256()}.dump", file)
+    store.delete(names()[KEEP:])
+
+
+def restore():
+    for name in names():
+        store.get_file(name, file)
+        if name.endswith(f"-{sha256()}.dump"):
+            return print(store.uri(name))
+        print(f"{store.uri(name)} is damaged; on to the one before", file=sys.stderr)
+    if names():
+        sys.exit(f"none of the copies of {db} is whole; move them away to begin without them")
+
+
+{"save": save, "restore": restore}[verb]()
 END
 }
 

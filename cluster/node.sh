@@ -8,7 +8,8 @@
 #   node.sh run ray|mlflow                               one of them in the foreground
 #   node.sh scratch FOLDER USER   as root: FOLDER on the machine's NVMe disk, if it has one
 #
-# The settings are in `env` beside this file, what `ray up` said of this node in `role`.
+# The settings are in `env` beside this file and, over them, what you add in `env.local`, which no
+# setup writes; what `ray up` said of this node is in `role`.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ray_port=6379 dashboard_port=8265 mlflow_port=5000
@@ -23,7 +24,7 @@ main() {
     stop) settings; stop ;;
     run) settings; supervise "$1" ;;
     scratch) scratch "$@" ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 }
 
@@ -53,6 +54,7 @@ own_address() {
 settings() {
   set -a
   source "$here/env"
+  if [[ -e $here/env.local ]]; then source "$here/env.local"; fi
   set +a
   source "$here/role"
   unset OMP_NUM_THREADS PYTHONWARNINGS  # `ray up` sets them in its shells; trials decide themselves

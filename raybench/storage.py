@@ -1,13 +1,16 @@
 """Files below one place: a folder (its path) or a part of an object store (``s3://bucket/prefix``).
 
-Through pyarrow, which Ray Tune and MLflow bring along. An object is whole or not there, on an
-object store by itself, in a folder by writing aside and renaming; several are not, so whoever
-writes several writes the one that names the others last. What may pass (a connection that breaks, a
-store that is busy) is tried again for ``patience_s``; the rest ends in words, without secrets.
+Through pyarrow, which Ray Tune and MLflow bring along. In a folder a file is whole or not there: it
+is written aside and renamed. An upload that fails is taken away again, but a store that is out of
+reach by then keeps its stump: who reads an object has its size or its hash from elsewhere. Several
+are not written at once, so whoever writes several writes the one that names the others last. What
+may pass (a connection that breaks, a store that is busy) is tried again for ``patience_s``; the
+rest ends in words, without secrets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -95,9 +98,7 @@ class Store:
     def _write(self, name: str, data: Any) -> None:
         target = self._path(name)
         if self.is_remote:
-            # In one call: a stream that is left in the middle would be closed, and look whole.
-            with self._files.open_output_stream(target) as stream:
-                stream.write(data)
+            self._upload(target, data)
             return
         folder, _, last = target.rpartition("/")
         aside = f"{folder}/{ASIDE}{uuid.uuid4().hex[:8]}-{last}"
@@ -110,6 +111,21 @@ class Store:
             Path(aside).replace(target)
         finally:
             Path(aside).unlink(missing_ok=True)
+
+    def _upload(self, target: str, data: Any) -> None:
+        """In one call, which sends all but the last part; ``close`` sends that and completes."""
+        stream = self._files.open_output_stream(target)
+        try:
+            stream.write(data)
+        except BaseException:
+            # pyarrow cannot abandon an upload: closed, here or by its destructor, it makes an
+            # object of what went up so far. A close that fails below leaves what was there before.
+            with contextlib.suppress(OSError):
+                stream.close()
+            with contextlib.suppress(OSError):
+                self._files.delete_file(target)
+            raise
+        stream.close()
 
     def get(self, name: str) -> bytes:
         """Its content.

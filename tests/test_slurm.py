@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -124,16 +125,15 @@ def _left(nodes: Cluster) -> list[int]:
     return [pid for host in nodes.values() for word in words for pid in host.processes(word)]
 
 
-@pytest.mark.parametrize("code", [2, 3])
-def test_other_ends_are_said_and_not_requeued(tmp_path: Path, code: int) -> None:
-    """Without any Ray: the commands that the script calls are stand-ins that end as asked."""
+def _start_without_ray(tmp_path: Path, driver: str) -> subprocess.Popen[str]:
+    """The script, where all commands that it calls only pretend; ``driver``: what raybench does."""
     standins = tmp_path / "bin"
     standins.mkdir()
     for name, text in {
         "srun": "exec sleep 0",
         "scontrol": 'echo "$@" >> "$HOME/scontrol"; echo here',
         "python": "cat > /dev/null; echo 1 2",
-        "raybench": f"exit {code}",
+        "raybench": driver,
     }.items():
         (standins / name).write_text(f"#!/bin/bash\n{text}\n")
         (standins / name).chmod(0o755)
@@ -147,9 +147,51 @@ def test_other_ends_are_said_and_not_requeued(tmp_path: Path, code: int) -> None
     }
     bash = shutil.which("bash")
     assert bash is not None
-    done = subprocess.run(
-        [bash, SCRIPT, "sweep.yaml"], env=environ, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == code, done.stderr
+    pipe = subprocess.PIPE
+    return subprocess.Popen([bash, SCRIPT, "sweep.yaml"], env=environ, stdout=pipe, text=True)
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_other_ends_are_said_and_not_requeued(tmp_path: Path, code: int) -> None:
+    job = _start_without_ray(tmp_path, f"exit {code}")
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode == code
     assert "requeue" not in (tmp_path / "scontrol").read_text()
-    assert "sbatch again" in done.stdout
+    assert "sbatch again" in said
+
+
+@pytest.mark.parametrize(
+    ("signals", "requeued"),
+    [
+        ([signal.SIGUSR1], True),
+        ([signal.SIGUSR1, signal.SIGTERM], True),  # the limit itself, while it drains
+        ([signal.SIGTERM], False),  # scancel
+    ],
+    ids=["notice", "notice, then the limit", "scancel"],
+)
+def test_drains_at_each_signal_and_is_requeued_after_the_notice_alone(
+    tmp_path: Path, signals: list[signal.Signals], requeued: bool
+) -> None:
+    driver = """trap 'echo got >> "$HOME/told"' USR1
+touch "$HOME/runs"
+for _ in $(seq 600); do
+  [[ $(grep -c got "$HOME/told" 2> /dev/null) -ge WANTED ]] && exit 143
+  sleep 0.05
+done"""
+    job = _start_without_ray(tmp_path, driver.replace("WANTED", str(len(signals))))
+    _until((tmp_path / "runs").exists)
+    for count, number in enumerate(signals, 1):
+        job.send_signal(number)
+        if count < len(signals):
+            _until((tmp_path / "told").exists)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert ("requeue 77\n" in (tmp_path / "scontrol").read_text()) is requeued
+    assert ("back into the queue" if requeued else "sbatch again goes on") in said
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -7,8 +7,9 @@ import http.server
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,63 @@ class TestObjectStore(StoreContract):
     def test_a_bucket_that_is_missing_is_named(self, store: Store) -> None:
         with pytest.raises(ResourceError, match="there is no bucket 'no-such'; make it, or corr"):
             Store("s3://no-such/x").check()
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """What a store in this process answers with an error: "whole", or a part's number."""
+    models = pytest.importorskip("moto.s3.models", reason="pip install 'raybench[test]'")
+    from moto.s3.exceptions import S3ClientError
+    from moto.server import ThreadedMotoServer
+
+    found: set[str] = set()
+
+    def unless_refused(name: str, what: Callable[..., str]) -> None:
+        real = getattr(models.S3Backend, name)
+
+        def call(*args: Any, **named: Any) -> object:
+            if what(*args) in found:
+                raise S3ClientError("InternalError", "no")
+            return real(*args, **named)
+
+        monkeypatch.setattr(models.S3Backend, name, call)
+
+    unless_refused("put_object", lambda *args: "whole")
+    unless_refused("upload_part", lambda backend, bucket, upload, part, *_: str(part))
+    monkeypatch.setattr("raybench.storage._SDK_ATTEMPTS", 1)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in ObjectStore(f"http://{host}:{port}").environ.items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield found
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_an_upload_that_fails_leaves_no_stump(refused: set[str]) -> None:
+    """pyarrow's stream, closed after an error, would complete what it has begun."""
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    store = Store("s3://bucket/x", patience_s=0.0)
+    parts = b"x" * 25_000_000  # two, and a rest that goes up when the stream is closed
+    for part, left in {"1": {}, "2": {}, "3": {"a": 3}}.items():
+        store.put("a", b"old")
+        refused.add(part)
+        with pytest.raises(ResourceError, match="cannot be written"):
+            store.put("a", parts)
+        assert store.sizes() == left, f"after part {part}"
+        refused.clear()
+    refused.add("whole")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        store.put("a", b"small")
+    refused.clear()
+    assert store.get("a") == b"old"
+    store.put("a", parts)
+    assert store.sizes() == {"a": len(parts)}
 
 
 # -- an address that answers as it is told ----------------------------------------------------

@@ -28,7 +28,7 @@ SHARED = "weights"
 def publish_weights(
     spec: BackboneSpec, sha256: str, storage: Store, weights_dir: Path | None, tell: Tell
 ) -> None:
-    """Put what ``spec`` loads on the storage, unless it is there.
+    """Put what ``spec`` loads on the storage, unless it is there as a whole.
 
     Args:
         spec: the backbone.
@@ -47,7 +47,7 @@ def publish_weights(
     if found.sha256 != sha256:
         raise DataError(f"weights '{spec.weights}' of '{spec.name}' have just changed")
     name = _name(sha256, found.path.name)
-    if not storage.exists(name):
+    if storage.sizes(SHARED).get(name) != found.path.stat().st_size:  # or a stump of an upload
         tell(f"weights: {spec.name} goes to the storage, for all nodes")
         storage.put(name, found.path)
     if (config := _hub_config_name(spec)) is not None:
@@ -81,7 +81,12 @@ def pull_weights(
                 storage.get_file(_name(sha256, file), part)
                 if file_sha256(part) != sha256:
                     part.unlink()
-                    tell(f"weights: {storage.uri(_name(sha256, file))} is damaged; remove it")
+                    # Of the right size it would stay: who publishes does not read it all.
+                    storage.delete([_name(sha256, file)])
+                    tell(
+                        f"weights: {storage.uri(_name(sha256, file))} was damaged and is removed; "
+                        "the next start puts it there again"
+                    )
                     return False
                 part.replace(target)
         if (config := _hub_config_name(spec)) is not None:

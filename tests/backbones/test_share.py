@@ -91,15 +91,29 @@ def test_what_is_damaged_is_not_taken(spec: BackboneSpec, storage: Store, tmp_pa
     storage.put(name, b"damaged")
     said: list[str] = []
     assert not pull_weights(spec, sha256, "mine.safetensors", storage, node, said.append)
-    assert "is damaged; remove it" in said[-1]
+    assert "was damaged and is removed; the next start puts it there again" in said[-1]
     assert pulled_weights(node, sha256) is None
-    storage.delete([name])
+    assert not storage.exists(name)
     publish_weights(spec, sha256, storage, None, quiet)
     assert pull_weights(spec, sha256, "mine.safetensors", storage, node, quiet)
     (node / name).write_bytes(b"damaged here")
     assert pulled_weights(node, sha256) is None
     assert pull_weights(spec, sha256, "mine.safetensors", storage, node, quiet)
     assert pulled_weights(node, sha256) is not None
+
+
+def test_a_stump_on_the_storage_is_replaced(
+    spec: BackboneSpec, storage: Store, tmp_path: Path
+) -> None:
+    sha256, whole = digest(spec), Path(spec.weights).read_bytes()
+    name = f"weights/{sha256}-mine.safetensors"
+    storage.put(name, whole[:400])  # of a driver that was killed while it was uploading
+    said: list[str] = []
+    for _ in range(2):
+        publish_weights(spec, sha256, storage, None, said.append)
+    assert storage.get(name) == whole
+    assert len(said) == 1, "once, and then no more"
+    assert pull_weights(spec, sha256, "mine.safetensors", storage, tmp_path / "node", quiet)
 
 
 def test_random_weights_are_nobodys(storage: Store, tmp_path: Path) -> None:

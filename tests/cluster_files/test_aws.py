@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,79 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3.client("ec2", region_name="us-east-1"), outputs
 
 
-def _launched(ec2: Any, outputs: dict[str, str]) -> dict[str, Any]:
-    """By instance type what Ray launches for head and worker."""
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """EC2's operations as they are called, with what they were given."""
+    from botocore.client import BaseClient
+
+    real: Any = BaseClient._make_api_call
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def call(client: Any, operation: str, given: dict[str, Any]) -> Any:
+        if client.meta.service_model.service_name == "ec2":
+            found.append((operation, given))
+        return real(client, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    return found
+
+
+def _allowed(action: str, launching: bool = False, tagged: bool = False) -> bool:
+    """Whether the head's role lets it act on an instance, by the conditions that it knows."""
+    context = {"ec2:CreateAction": "RunInstances"} if launching else {}
+    context |= {"aws:ResourceTag/ray-cluster-name": "raybench"} if tagged else {}
+
+    def holds(condition: dict[str, dict[str, str]]) -> bool:
+        assert set(condition) <= {"StringEquals", "Null"}
+        equal = condition.get("StringEquals", {}).items() <= context.items()
+        absent = condition.get("Null", {}).items()
+        return equal and all((key not in context) == (value == "true") for key, value in absent)
+
+    return any(
+        any(fnmatch(action, pattern) for pattern in _listed(statement["Action"]))
+        and holds(statement.get("Condition", {}))
+        for statement in _head_statements()
+    )
+
+
+def _head_statements() -> list[dict[str, Any]]:
+    (policy,) = _template()["Resources"]["HeadRole"]["Properties"]["Policies"]
+    statements: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    assert all(statement["Effect"] == "Allow" for statement in statements)
+    return statements
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _template() -> dict[str, Any]:
+    class Loader(yaml.SafeLoader):
+        """CloudFormation's short forms as their text."""
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: f"{suffix} {node.value}")
+    template: dict[str, Any] = yaml.load(TEMPLATE.read_text(), Loader)  # noqa: S506
+    return template
+
+
+def test_the_head_ends_and_marks_rays_instances_alone() -> None:
+    """Whoever may tag anything may first make it Ray's, and then end it."""
+    assert _allowed("ec2:RunInstances")
+    assert _allowed("ec2:CreateTags", launching=True)
+    for action in ("ec2:CreateTags", "ec2:TerminateInstances"):
+        assert _allowed(action, tagged=True)
+        assert not _allowed(action)
+    for action in ("ec2:DeleteTags", "ec2:StopInstances", "iam:CreateRole", "s3:DeleteBucket"):
+        assert not _allowed(action, tagged=True), "Ray calls nothing of the kind"
+
+
+def test_the_head_passes_no_role_but_the_workers() -> None:
+    (passing,) = [one for one in _head_statements() if one["Action"] == "iam:PassRole"]
+    assert passing["Resource"] == "GetAtt WorkerRole.Arn"
+
+
+def _provider(ec2: Any, outputs: dict[str, str]) -> tuple[Any, dict[str, Any]]:
+    """What launches nodes for Ray, and the file as Ray has completed it."""
     from ray.autoscaler._private.aws.config import bootstrap_aws
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -68,9 +140,20 @@ def _launched(ec2: Any, outputs: dict[str, str]) -> dict[str, Any]:
         validate_config(config)
         config = bootstrap_aws(config)
         provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-        for name, kind in config["available_node_types"].items():
-            tags = {"ray-node-name": name, "ray-node-status": "", "ray-node-type": name}
-            provider.create_node(dict(kind["node_config"]), tags, 1)
+    return provider, config
+
+
+def _launch(provider: Any, config: dict[str, Any], name: str) -> None:
+    tags = {"ray-node-name": name, "ray-node-status": "", "ray-node-type": name}
+    with contextlib.redirect_stdout(io.StringIO()):
+        provider.create_node(dict(config["available_node_types"][name]["node_config"]), tags, 1)
+
+
+def _launched(ec2: Any, outputs: dict[str, str]) -> dict[str, Any]:
+    """By instance type what Ray launches for head and worker."""
+    provider, config = _provider(ec2, outputs)
+    for name in config["available_node_types"]:
+        _launch(provider, config, name)
     assert config["available_node_types"]["gpu"]["resources"]["GPU"] == 1
     assert config["available_node_types"]["head"]["resources"]["CPU"] == 0
     found = ec2.describe_instances()["Reservations"]
@@ -94,3 +177,23 @@ def test_ray_launches_what_the_file_says(aws: Any) -> None:
     allowed = [rule for group in groups for rule in group["IpPermissions"]]
     ranges = [r["CidrIp"] for rule in allowed for r in rule.get("IpRanges", [])]
     assert ranges == [MINE]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_ray_does_nothing_that_the_heads_role_does_not_allow(
+    aws: Any, called: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """A worker's life as the head's autoscaler has it: launched, marked, ended."""
+    provider, config = _provider(*aws)
+    called.clear()
+    _launch(provider, config, "gpu")
+    (worker,) = provider.non_terminated_nodes({})
+    provider.set_node_tags(worker, {"ray-node-status": "up-to-date"})
+    provider.terminate_node(worker)
+    done = [(name, given) for name, given in called if not name.startswith("Describe")]
+    assert [name for name, _ in done] == ["RunInstances", "CreateTags", "TerminateInstances"]
+    (tagged,) = done[0][1]["TagSpecifications"]
+    assert tagged["ResourceType"] == "instance", "nothing else may be tagged at the launch"
+    assert {"Key": "ray-cluster-name", "Value": "raybench"} in tagged["Tags"]
+    assert all(_allowed(f"ec2:{name}", tagged=True) for name, _ in done)

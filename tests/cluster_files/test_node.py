@@ -101,6 +101,14 @@ def test_head(node: Node) -> None:
         assert (node.home / folder).stat().st_mode & 0o777 == 0o700
 
 
+def test_what_the_user_adds_counts_and_stays(node: Node) -> None:
+    (node.folder / "env.local").write_text("RAYBENCH_HOME=/mine\nRAY_OVERRIDE_RESOURCES=mine\n")
+    assert node("start", "head").returncode == 0
+    _until(lambda: len(node.started) == 2)
+    assert [line for line in node.started if "--artifacts-destination /mine/artifacts" in line]
+    assert [line for line in node.started if "RESOURCES=mine" in line], "exported to Ray"
+
+
 def test_again_after_a_reboot_as_told_last(node: Node) -> None:
     node("start", "worker", "--num-gpus=2", RAY_HEAD_IP="10.0.0.7")
     first = node.pid()

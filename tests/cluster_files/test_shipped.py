@@ -102,6 +102,25 @@ def test_env_file_is_what_bash_reads(name: str, tmp_path: Path) -> None:
     assert not [key for key in found if key.startswith("RAYBENCH_") and key not in known]
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_the_user_adds_to_the_settings_is_kept_and_private(name: str, tmp_path: Path) -> None:
+    (command,) = [text for shipped, _, text in COMMANDS if shipped == name and ".bashrc" in text]
+    (tmp_path / "raybench").mkdir()
+    (tmp_path / "raybench" / "env").write_text("A=shipped\nB=shipped\n")
+    mine, bashrc = tmp_path / "raybench" / "env.local", tmp_path / ".bashrc"
+    environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    for _ in range(2):  # `ray up` again
+        subprocess.run(["bash", "-c", f"umask 022; {command}"], env=environ, check=True)
+        assert mine.stat().st_mode & 0o777 == 0o600
+        mine.write_text("B=mine\n")
+    assert mine.read_text() == "B=mine\n"
+    assert len(bashrc.read_text().splitlines()) == 1
+    shown = subprocess.run(
+        ["bash", "-c", ". ~/.bashrc; env"], env=environ, check=True, capture_output=True, text=True
+    ).stdout
+    assert {"A=shipped", "B=mine"} <= set(shown.splitlines())
+
+
 def test_checkpoints_of_spot_workers_go_to_the_bucket() -> None:
     assert "RAYBENCH_STORAGE=s3://" in filled("cluster.yaml")
 

@@ -95,7 +95,12 @@ def _pull(name: str, digest: str, storage: Store, cache_dir: Path, tell: Tell) -
             state = file_state(pixels)
         put_in_place(aside, cache_dir / name, state, cache_dir / "index")
     except (DamagedError, FileNotFoundError) as error:
-        tell(f"data: {storage.uri(place)} is damaged ({error}) and not used; remove it")
+        # Of the right sizes it would stay: who publishes does not read it all.
+        storage.delete([f"{place}/{SUMS}"])
+        tell(
+            f"data: {storage.uri(place)} was damaged ({error}) and is not used; the next start puts "
+            "it there again"
+        )
         return False
     finally:
         shutil.rmtree(aside, ignore_errors=True)
