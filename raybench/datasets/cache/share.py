@@ -89,7 +89,9 @@ def _pull(name: str, digest: str, storage: Store, cache_dir: Path, tell: Tell) -
         for file in _FILES:
             storage.get_file(f"{place}/{file}", aside / file)
         (aside / IN_USE).touch()
-        _check(aside, digest, marks)
+        if read_set(aside, marks).digest != digest:
+            tell(f"data: {storage.uri(place)} is another set of that name, and not used")
+            return False
         shutil.rmtree(marks)
         with (aside / PIXELS).open("rb") as pixels:
             state = file_state(pixels)

@@ -134,8 +134,10 @@ def test_what_is_damaged_on_the_storage_is_not_taken(
     storage.put(place, bytes(content))
     said: list[str] = []
     assert not pull_set(name_of(data), data.digest, storage, tmp_path / "node", said.append)
-    assert "is damaged" in said[-1] and storage.uri("datasets") in said[-1]
+    assert "was damaged" in said[-1] and storage.uri("datasets") in said[-1]
     assert [path.name for path in (tmp_path / "node").iterdir()] == ["index"]
+    publish_set(tmp_path / "driver" / name_of(data), storage, said.append)
+    assert pull(data, storage, tmp_path / "node"), "who publishes again mends it"
 
 
 def test_what_is_damaged_on_the_node_comes_again(
