@@ -100,8 +100,8 @@ def _pull(name: str, digest: str, storage: Store, cache_dir: Path, tell: Tell) -
         # Of the right sizes it would stay: who publishes does not read it all.
         storage.delete([f"{place}/{SUMS}"])
         tell(
-            f"data: {storage.uri(place)} was damaged ({error}) and is not used; the next start puts "
-            "it there again"
+            f"data: {storage.uri(place)} was damaged ({error}) and is not used; the next start "
+            "puts it there again"
         )
         return False
     finally:
