@@ -68,6 +68,7 @@ def timed() -> SweepSpec:
     return tiny_spec(budget={"trials": 2, "wall_clock": "2h", "device_hours": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [jumping, in_spring])
 def test_drained_and_resumed_under_other_clocks_and_zones(
     tmp_path: Path,

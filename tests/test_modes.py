@@ -205,7 +205,7 @@ def test_a_trial_on_somebody_elses_ray_writes_private_files_all_the_same(tmp_pat
     monkeypatch.setattr(trainable, "TrialConfig", config)
     monkeypatch.setattr(trainable, "run_trial", lambda config, should_stop: iter(()))
     actor = trainable.TrialActor.__new__(trainable.TrialActor)
-    actor._should_stop = lambda: False
+    actor._should_stop, actor._supplies = lambda: False, None
     tmp_path.chmod(0o700)
     os.umask(0)
     actor._begin({"trial": {"checkpoint_root": str(tmp_path)}})

@@ -57,10 +57,12 @@ def used(tmp_path_factory, store) -> Iterator[Place]:
         yield place
 
 
+@pytest.mark.slow
 def test_a_run_and_all_that_reads_it_leave_the_canary_nowhere(used):
     assert used.leaks() == []
 
 
+@pytest.mark.slow
 def test_the_run_has_used_the_secrets_and_told_what_failed(used):
     assert (used.home / "mlflow.db").exists() and (used.folder / "r.html").exists()
     (weights,) = (used.folder / "torch").rglob("*-w.safetensors")
@@ -71,6 +73,7 @@ def test_the_run_has_used_the_secrets_and_told_what_failed(used):
     assert b"${CANARY_PASSWORD}" in content and b"password=***" in content
 
 
+@pytest.mark.slow
 def test_mlflows_store_and_artefacts_are_their_owners_too(used):
     """Beside ``test_modes``, which runs without MLflow."""
     open_to_others = [p for p in used.home.rglob("*") if p.stat().st_mode & 0o077]

@@ -238,6 +238,7 @@ def test_refused_access_is_said_at_once(answering: list[tuple[int, str]]) -> Non
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_for_a_moment_is_waited_for(
     answering: list[tuple[int, str]],
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(
     assert answering == []
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_is_said_in_words(
     answering: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

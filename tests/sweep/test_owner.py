@@ -34,6 +34,7 @@ def _files(storage: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in storage.rglob("*.safetensors")}
 
 
+@pytest.mark.slow
 def test_another_homes_checkpoints_are_left_alone(tmp_path: Path) -> None:
     spec, storage = tiny_spec(final={"seeds": [0]}), tmp_path / "storage"
     run_sweep(spec, _settings(tmp_path / "one", storage), INLINE)

@@ -47,6 +47,7 @@ def test_names_that_are_all_taken_are_said(store: Store) -> None:
         open_experiment(store.client, header(), None, False)
 
 
+@pytest.mark.slow
 def test_one_of_before_there_were_identities_is_claimed_in_the_homes_own_store(
     store: Store,
 ) -> None:

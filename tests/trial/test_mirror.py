@@ -136,6 +136,7 @@ def test_another_node_goes_on_with_the_same_bits(
         assert began == list(range(len(before), len(whole[0]))), "it began again"
 
 
+@pytest.mark.slow
 def test_an_upload_cut_anywhere_is_gone_on_from_elsewhere(
     mirrored: Callable[..., TrialConfig],
     unbroken: Any,

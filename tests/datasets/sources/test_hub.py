@@ -128,6 +128,7 @@ def ask(hub: StandInHub, tmp_path: Path) -> Ask:
     return run
 
 
+@pytest.mark.slow
 def test_a_hub_set_is_read_then_offline_from_the_cache(ask, hub, tmp_path):
     (tmp_path / "org" / "pets").mkdir(parents=True)  # a folder of that name is not what is meant
     first = ask("hf:org/pets")["answers"][0]
@@ -141,6 +142,7 @@ def test_a_hub_set_is_read_then_offline_from_the_cache(ask, hub, tmp_path):
     assert sum(hub.requests.values()) == before
 
 
+@pytest.mark.slow
 def test_without_network_and_pin_the_hubs_own_cache_knows_the_commit(ask, tmp_path):
     first = ask("hf:org/pets")["answers"][0]
     (tmp_path / "downloads" / "revision.json").unlink()
@@ -155,6 +157,7 @@ def test_without_network_and_pin_the_hubs_own_cache_knows_the_commit(ask, tmp_pa
     assert "is not there" in unknown
 
 
+@pytest.mark.slow
 def test_the_commit_stays_though_the_branch_moves(ask, hub):
     pinned = ask("hf:org/two/b")["answers"][0]
     assert pinned["classes"] == ["cat", "dog"]
