@@ -27,6 +27,8 @@ from raybench.trial.files import sha256_of
 from tests.specs import tiny_data, write_sweep
 from tests.sweep.test_runners import table
 
+pytestmark = pytest.mark.slow
+
 VERBS = ("run", "status", "report", "sync", "doctor")
 RESULTS = "SELECT study_id, number, state FROM trials ORDER BY trial_id"
 

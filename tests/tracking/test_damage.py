@@ -18,6 +18,8 @@ from tests.specs import tiny_data, write_sweep
 from tests.tracking.fake_ledger import FakeLedger, final, pair, trial
 from tests.tracking.mlflow_state import Store
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 30.0
 LEDGER = FakeLedger(pair(trial(0, (0.5, 0.6)), final(0, 0.9), state="final"))
 

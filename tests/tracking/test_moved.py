@@ -15,6 +15,8 @@ from raybench.tracking.worker import TrackingThread
 from tests.tracking.fake_ledger import FakeLedger, final, pair, trial
 from tests.tracking.mlflow_state import Store
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 30.0
 LEDGER = FakeLedger(pair(trial(0, (0.5, 0.6)), final(0, 0.9), state="final"))
 MORE = FakeLedger(pair(trial(0, (0.5, 0.6)), final(0, 0.9), final(1, 0.8), state="final"))
