@@ -242,3 +242,12 @@ def test_the_sources_are_valid_as_they_are(folder: Path) -> None:
     for name, text in SOURCES.items():
         path.write_text(text)
         assert validate(path) == (0, ""), name
+
+
+def test_a_ladder_without_end_is_refused_before_it_is_built(folder: Path) -> None:
+    """The fuzz found it: 20 GB of memory, and no word."""
+    path = folder / "fuzzed.yaml"
+    path.write_text(SOURCES["everything"])
+    code, said = validate(path, "--set", "search.ladder=99999999999")
+    assert code == 2
+    assert "search.ladder" in said
