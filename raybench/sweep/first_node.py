@@ -38,7 +38,7 @@ def first_devices(
 
     Args:
         spec: the sweep.
-        check: called every second; raises to give up.
+        check: called every two seconds; raises to give up.
         tell: called with sentences for the user.
 
     Raises:
