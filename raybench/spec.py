@@ -211,7 +211,7 @@ class Search(_Frozen):
 class Budget(_Frozen):
     """The same for every pair; a hard quota, kept across kills."""
 
-    trials: Annotated[int, Field(ge=1)] = 1
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 1
     device_hours: Annotated[float, Field(gt=0)] | None = None  # per pair, search only
     wall_clock: str | None = None  # "8h": the whole sweep
 
