@@ -28,6 +28,7 @@ class Task:
             ``Frames`` of different shapes with ``crop: random``.
         labels: (N,) int64 indices into ``classes``.
         ids: N names, stable across machines.
+        groups: N names of what belongs together (a patient), None where nothing does.
         train, val, test: sorted int64 indices into ``images``; ``train`` is the subset already.
         data_digest: SHA-256 of images, labels and official splits at this size.
         split_digest: SHA-256 of the ids of train, val and test.
@@ -37,6 +38,7 @@ class Task:
     images: Images
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
+    groups: tuple[str | None, ...]
     classes: tuple[str, ...]
     train: Indices
     val: Indices
@@ -90,6 +92,7 @@ def load_task(
         images=data.images,
         labels=data.labels,
         ids=data.ids,
+        groups=data.groups,
         classes=data.classes,
         train=train,
         val=splits.val,

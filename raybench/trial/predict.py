@@ -27,7 +27,8 @@ def write_predictions(
     """Writes ``predictions.safetensors``; returns its SHA-256.
 
     It holds ``probabilities`` (N, C) float32 and ``labels`` (N,) int64. The header's metadata holds
-    ``ids``, a JSON list of N strings in the same order, beside ``facts``.
+    ``ids``, a JSON list of N strings in the same order, beside ``facts``. Read by
+    ``raybench.predictions``.
     """
     tensors = {"probabilities": logits.float().softmax(dim=1), "labels": labels}
     metadata = {"ids": json.dumps(list(ids)), **facts}
@@ -39,9 +40,16 @@ def write_predictions(
 def write_test_predictions(
     folder: Path, key: str, task: Task, logits: Tensor, labels: Tensor
 ) -> str:
-    """The predictions file of trial ``key`` on its task's test split; returns its SHA-256."""
+    """The predictions file of trial ``key`` on its task's test split; returns its SHA-256.
+
+    It also names the C classes and, where the data set has any, the N images' groups.
+    """
     ids = [task.ids[index] for index in task.test]
     facts = {"key": key, "data": task.data_digest, "split": task.split_digest}
+    facts["classes"] = json.dumps(task.classes)
+    groups = [task.groups[index] for index in task.test]
+    if any(group is not None for group in groups):
+        facts["groups"] = json.dumps(groups)
     return write_predictions(folder, logits, labels, ids, facts)
 
 
