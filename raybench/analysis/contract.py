@@ -5,10 +5,17 @@ Source: design, section 8. Keys may be added, never renamed or removed.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from raybench.analysis.results import FinalValues, PairResult, pair_result
+from raybench.analysis.tunability_json import tunability_json
 from raybench.records import SweepSnapshot, TrialRow
+
+if TYPE_CHECKING:
+    from raybench.analysis.overall import Overall
+    from raybench.analysis.ranking import Standing
+    from raybench.analysis.whole import Analysis, TaskAnalysis
 
 
 def summarize(snapshot: SweepSnapshot) -> dict[str, Any]:
@@ -28,6 +35,79 @@ def summarize(snapshot: SweepSnapshot) -> dict[str, Any]:
         "former_pairs": [_pair_json(pair_result(p, snapshot.metric)) for p in former],
         "profiles": [profile.to_dict() for profile in snapshot.profiles],
     }
+
+
+def report_json(analysis: Analysis) -> dict[str, Any]:
+    """``summarize`` and what follows from it: ``headline``, ``tasks``, ``overall``, ``tunability``.
+
+    ``literature`` and ``notes`` stand there only where they were asked for, or there are any.
+    """
+    found = summarize(analysis.snapshot) | {
+        "headline": dataclasses.asdict(analysis.headline),
+        "tasks": [_task_json(task) for task in analysis.tasks.values()],
+        "overall": _overall_json(analysis.overall),
+        "tunability": tunability_json(analysis),
+    }
+    if analysis.literature is not None:
+        found["literature"] = dataclasses.asdict(analysis.literature)
+    return found | ({"notes": list(analysis.notes)} if analysis.notes else {})
+
+
+def _task_json(task: TaskAnalysis) -> dict[str, Any]:
+    """Keys are pair ids. ``chances``: to be best; ``differences``: from the leader."""
+    return {
+        "task": task.name,
+        "dataset": task.dataset,
+        "subset": task.subset,
+        "metric": task.metric,
+        "tiers": [list(tier) for tier in task.comparison.tiers],
+        "chances": dict(task.chances.best) if task.chances else None,
+        "standings": [_standing_json(task, standing) for standing in task.standings],
+        "power": dataclasses.asdict(task.power) if task.power else None,
+    }
+
+
+def _standing_json(task: TaskAnalysis, standing: Standing) -> dict[str, Any]:
+    """``behind``: the leader's mean less its own, with the interval before Holm's correction."""
+    pair, sure = standing.result.pair.id, standing.uncertainty
+    behind = None
+    if sure is not None and not standing.leads:
+        behind = task.comparison.between(task.comparison.pairs[0], pair)
+    return {
+        "pair": pair,
+        "rank": standing.rank,
+        "tier": standing.tier,
+        "tied": standing.tied,
+        "ci95": {
+            "seeds": _ends(sure.seeds if sure else None),
+            "images": _ends(sure.images if sure else None),
+            "both": _ends(sure.both if sure else None),
+        },
+        "behind": behind.mean if behind else None,
+        "behind_ci95": _ends(behind.ci95 if behind else None),
+        "p_holm": standing.p_value,
+    }
+
+
+def _overall_json(overall: Overall) -> dict[str, Any]:
+    return {
+        "data_sets": list(overall.data_sets),
+        "backbones": [dataclasses.asdict(score) for score in overall.scores],
+        "tiers": [list(tier) for tier in overall.tiers],
+        "critical_difference": _optional(overall.critical_difference),
+        "wilcoxon": [dataclasses.asdict(pair) for pair in overall.wilcoxon],
+        "power": _optional(overall.power),
+        "aside": dict(overall.aside),
+        "note": overall.note,
+    }
+
+
+def _optional(value: Any) -> dict[str, Any] | None:
+    return None if value is None else dataclasses.asdict(value)
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 def _pair_json(result: PairResult) -> dict[str, Any]:
@@ -79,13 +159,12 @@ def _final_json(result: PairResult) -> dict[str, Any]:
 
 
 def _values_json(values: FinalValues) -> dict[str, Any]:
-    interval = values.ci95
     folds = {"folds": [fold for _, fold in values.by_run]} if values.folds > 1 else {}
     return {
         "seeds": [seed for seed, _ in values.by_run],
         values.metric: list(values.by_run.values()),
         "mean": values.mean,
-        "ci95": None if interval is None else list(interval),
+        "ci95": _ends(values.ci95),
     } | folds
 
 

@@ -122,29 +122,25 @@ def sweep_cost_tables(snapshot: SweepSnapshot) -> list[CostTable]:
 
 
 @dataclass(frozen=True, slots=True)
-class Latencies:
-    """Pair id -> median latency of one image; ``title``: where all of them were measured."""
+class Measured:
+    """Pair id -> profile of its backbone; ``title``: the one setting all of them were taken in."""
 
     title: str = ""
-    by_pair_ms: Mapping[str, float] = field(default_factory=dict)
+    by_pair: Mapping[str, Profile] = field(default_factory=dict)
 
 
-def latencies(snapshot: SweepSnapshot) -> Latencies:
-    """In the newest setting; for charts."""
+def measured(snapshot: SweepSnapshot) -> Measured:
+    """In the newest setting, so that all can be compared."""
     tables = sweep_cost_tables(snapshot)
     if not tables:
-        return Latencies()
-    known = {
-        _key(row.profile): row.profile.single.median_ms
-        for row in tables[0].rows
-        if row.profile.single is not None
-    }
+        return Measured()
+    known = {_key(row.profile): row.profile for row in tables[0].rows}
     by_pair = {
         pair.id: known[_network(pair.backbone_spec)]
         for pair in snapshot.pairs
         if pair.backbone_spec and _network(pair.backbone_spec) in known
     }
-    return Latencies(tables[0].title, by_pair)
+    return Measured(tables[0].title, by_pair)
 
 
 def costs_frame(snapshot: SweepSnapshot) -> pd.DataFrame:

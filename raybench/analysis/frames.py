@@ -6,9 +6,11 @@ is there, also failed, superseded and former ones, so that nothing has to be ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raybench.records import EpochRecord, PairRow, SweepSnapshot, TrialRow
@@ -23,14 +25,22 @@ _END_COLUMNS = "epochs device_seconds failure reason best_epoch".split()
 
 
 def records_frame(snapshot: SweepSnapshot) -> pd.DataFrame:
-    """One row per trial and epoch. ``epoch_lr`` is the rate of the epoch's last step."""
-    rows = [
-        _trial_cells(snapshot, pair, trial) | _epoch_cells(record)
-        for pair in snapshot.pairs
-        for trial in pair.trials
-        for record in trial.epochs
-    ]
-    return _frame(rows, [*_TRIAL_COLUMNS, *_params(snapshot), *_EPOCH_COLUMNS])
+    """One row per trial and epoch. ``epoch_lr`` is the rate of the epoch's last step.
+
+    Put together column by column: a table of 200,000 rows as dictionaries takes gigabytes.
+    """
+    trials = [(pair, trial) for pair in snapshot.pairs for trial in pair.trials]
+    first = [*_TRIAL_COLUMNS, *_params(snapshot)]
+    of_trials = _frame((_trial_cells(snapshot, *both) for both in trials if both[1].epochs), first)
+    counts = [len(trial.epochs) for _, trial in trials if trial.epochs]
+    repeated = of_trials.loc[of_trials.index.repeat(counts)].reset_index(drop=True)
+    epochs = _epoch_columns([record for _, trial in trials for record in trial.epochs])
+    for name in _EPOCH_COLUMNS:
+        repeated[name] = epochs.pop(name)
+    others = pd.DataFrame({name: epochs[name] for name in sorted(epochs)})
+    both = pd.concat([repeated, others], axis=1)
+    fixed = [*first, *_EPOCH_COLUMNS]
+    return both[fixed + sorted(set(both.columns) - set(fixed))]
 
 
 def trials_frame(snapshot: SweepSnapshot) -> pd.DataFrame:
@@ -69,17 +79,17 @@ def _trial_cells(snapshot: SweepSnapshot, pair: PairRow, trial: TrialRow) -> dic
     } | {f"params/{name}": value for name, value in trial.params.items()}
 
 
-def _epoch_cells(record: EpochRecord) -> dict[str, Any]:
-    return {
-        "epoch": record.epoch,
-        "stage": record.stage,
-        "epoch_lr": record.lr,
-        "finished_at": record.finished_at,
-        "duration_s": record.duration_s,
-        "device_share": record.device_share,
-        "device_seconds": record.device_seconds,
-        "attempt": record.attempt,
-    } | dict(record.metrics)
+def _epoch_columns(records: Sequence[EpochRecord]) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: [getattr(record, name.removeprefix("epoch_")) for record in records]
+        for name in _EPOCH_COLUMNS
+    }
+    metrics = dict.fromkeys(name for record in records for name in record.metrics)
+    found = {
+        name: np.array([record.metrics.get(name, math.nan) for record in records])
+        for name in metrics
+    }
+    return columns | found
 
 
 def _end_cells(trial: TrialRow, metric: str) -> dict[str, Any]:

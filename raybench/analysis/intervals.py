@@ -1,23 +1,28 @@
-"""Intervals and the paired comparison: how sure a handful of seeds lets us be.
+"""Intervals, and p-values corrected for their number: how sure a handful of seeds lets us be.
 
-Only ``scipy.special`` is used, imported inside the functions: ``plan`` asks for the Wilson interval
-and must stay quick.
+Only ``scipy.special`` and numpy are used, imported inside the functions: ``plan`` asks for the
+Wilson interval and must stay quick.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+ALPHA = 0.05
 Interval = tuple[float, float]
 
 _UNIT_METRICS = frozenset(
     "accuracy balanced_accuracy macro_f1 auroc average_precision sensitivity specificity "
     "ece".split()
 )
-_NO_SPREAD = 1e-12
 
 
 def metric_bounds(metric: str) -> Interval:
@@ -39,12 +44,23 @@ def t_interval(
     """
     if len(values) < 2:
         return None
+    error = stdev(values) * math.sqrt(1 / len(values) + overlap)
+    return t_interval_of(fmean(values), error, len(values) - 1, bounds)
+
+
+def t_interval_of(
+    mean: float, error: float, degrees: float, bounds: Interval = (-math.inf, math.inf)
+) -> Interval:
+    """95% Student t interval from a standard error and its degrees of freedom, clipped."""
+    half = t_quantile(degrees) * error
+    return (max(bounds[0], mean - half), min(bounds[1], mean + half))
+
+
+def t_quantile(degrees: float, tail: float = 1 - CONFIDENCE) -> float:
+    """What Student's t exceeds, on either side, with probability ``tail``."""
     from scipy.special import stdtrit
 
-    quantile = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2))
-    half = quantile * stdev(values) * math.sqrt(1 / len(values) + overlap)
-    mean = fmean(values)
-    return (max(bounds[0], mean - half), min(bounds[1], mean + half))
+    return float(stdtrit(degrees, 1 - tail / 2))
 
 
 def wilson_interval(proportion: float, n_images: int) -> Interval:
@@ -77,32 +93,15 @@ def proportion_halfwidth(n_images: int, proportion: float = 0.5) -> float:
     return (high - low) / 2
 
 
-def paired_p_value(
-    a: Mapping[int, float], b: Mapping[int, float], overlap: float = 0.0
-) -> float | None:
-    """Two-sided paired t test over the seeds (or folds) that ``a`` and ``b`` share.
+def holm_adjusted(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) p-values adjusted for their number; NaN, a test that could not be made, does not count.
 
-    ``overlap`` as in ``t_interval``. None where seeds cannot tell: fewer than two are shared, or
-    the difference is the same for every seed (kNN, linear probes), so that there is no spread.
+    Source: Holm (1979), Scand. J. Statist. 6, 65-70.
     """
-    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    if len(differences) < 2:
-        return None
-    spread = stdev(differences)
-    if spread <= _NO_SPREAD:
-        return None
-    from scipy.special import stdtr
+    import numpy as np
 
-    statistic = fmean(differences) / (spread * math.sqrt(1 / len(differences) + overlap))
-    return min(1.0, 2 * float(stdtr(len(differences) - 1, -abs(statistic))))
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """p-values adjusted for their number. Source: Holm (1979), Scand. J. Statist. 6, 65-70."""
-    adjusted: dict[str, float] = {}
-    running = 0.0
-    ranked = sorted(p_values.items(), key=lambda item: item[1])
-    for index, (name, p_value) in enumerate(ranked):
-        running = max(running, min(1.0, (len(ranked) - index) * p_value))
-        adjusted[name] = running
+    adjusted = np.full(len(p_values), math.nan)
+    order = np.argsort(p_values)[: int(np.isfinite(p_values).sum())]  # NaN sorts last
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
     return adjusted

@@ -41,18 +41,44 @@ def metric_change(metric: str, value: float | None) -> str:
     return text.lstrip("+-") if float(text) == 0 else text
 
 
+def points(metric: str, gap: float) -> str:
+    """The size of a difference: ``6.7 points`` or ``0.012``."""
+    return metric_change(metric, abs(gap)).lstrip("+") + " points" * is_percent(metric)
+
+
 def with_interval(
     metric: str, mean: float | None, interval: Interval | None, unit: bool = True
 ) -> str:
     """``97.8% ± 0.6``; ``99.5% [98.1, 100.0]`` where clipping left the interval lopsided."""
-    text = metric_value(metric, mean, unit)
+    parts = (metric_value(metric, mean, unit), interval_text(metric, mean, interval))
+    return " ".join(part for part in parts if part)
+
+
+def interval_text(metric: str, mean: float | None, interval: Interval | None) -> str:
+    """``± 0.6`` or ``[98.1, 100.0]``; empty where there is none."""
     if mean is None or interval is None:
-        return text
+        return ""
     low, high = interval
     if abs((high - mean) - (mean - low)) > 1e-9:
         ends = ", ".join(metric_value(metric, end, unit=False) for end in (low, high))
-        return f"{text} [{ends}]"
-    return f"{text} ± {metric_value(metric, high - mean, unit=False)}"
+        return f"[{ends}]"
+    return f"± {metric_value(metric, high - mean, unit=False)}"
+
+
+def chance(probability: float | None) -> str:
+    """``62%``; ``< 1%`` and ``> 99%`` at the ends, since draws cannot tell 0 and 1."""
+    if probability is None:
+        return MISSING
+    percent = 100 * probability
+    return "< 1%" if percent < 1 else "> 99%" if percent > 99 else f"{percent:.0f}%"
+
+
+def plain(value: float | None, interval: Interval | None = None, digits: int = 2) -> str:
+    """A number without a unit, ``2.31 [1.90, 2.72]``; a dash where there is none."""
+    if value is None:
+        return MISSING
+    ends = "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"{value:.{digits}f}{ends}"
 
 
 def hyperparameter(name: str, value: float) -> str:

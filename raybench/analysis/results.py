@@ -6,7 +6,7 @@ Everything else in ``analysis`` and ``report`` is a view of these; no rule is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -15,6 +15,12 @@ from raybench.records import PairRow, SweepSnapshot, TrialRow, is_minimised
 from raybench.selection import select_winner
 
 TERMINAL = frozenset({"complete", "pruned", "failed"})
+SELECTION = (
+    "Chosen by validation: the complete search trial whose best epoch is best (then the lower "
+    "val/nll, then the lower number); its finals report the test split at the best validation "
+    "epoch. Oracle values are those of the best test epoch, which nobody could have known: shown "
+    "beside, never ranked."
+)
 
 
 def final_metric(metric: str) -> str:
@@ -179,6 +185,37 @@ def pair_result(pair: PairRow, metric: str) -> PairResult:
 def pair_results(snapshot: SweepSnapshot) -> tuple[PairResult, ...]:
     """Results of the pairs that the sweep file names, in its order."""
     return tuple(pair_result(p, snapshot.metric) for p in snapshot.pairs if p.current)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimism:
+    """How much better one pair looks at its best test epoch than at its best validation epoch.
+
+    ``gap``: oracle minus validation-selected over the same finals (positive: better than honest);
+    ``interval``: 95% t interval over seeds (folds), None under two.
+    """
+
+    result: PairResult
+    gap: float
+    interval: Interval | None
+
+
+def optimism(result: PairResult) -> Optimism | None:
+    """None unless finals have both values."""
+    honest, oracle = result.final.by_unit, result.oracle.by_unit
+    sign = -1 if is_minimised(result.metric) else 1
+    gaps = [sign * (oracle[unit] - honest[unit]) for unit in honest if unit in oracle]
+    if not gaps:
+        return None
+    return Optimism(result, fmean(gaps), t_interval(gaps, overlap=result.final.overlap))
+
+
+def finals(results: Iterable[PairResult]) -> Iterator[tuple[PairResult, TrialRow]]:
+    """The complete finals that count, pair by pair."""
+    for result in results:
+        for trial in result.pair.final_trials():
+            if trial.state == "complete":
+                yield result, trial
 
 
 def by_task(results: Iterable[PairResult]) -> dict[str, list[PairResult]]:

@@ -1,16 +1,20 @@
-"""What tuning bought: how a pair responds to a hyperparameter, and was the range enough."""
+"""How a pair responds to a hyperparameter: what was tried, how much it matters, was it enough."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from raybench.analysis import numbers
-from raybench.analysis.results import PairResult, pair_results
+from raybench.analysis.results import PairResult
+from raybench.analysis.sensitivity import Width, curve_width
 from raybench.records import SweepSnapshot, TrialRow, TrialState
 from raybench.space import Range, ladder_params
+
+if TYPE_CHECKING:
+    from raybench.analysis.whole import Analysis
 
 Edge = Literal["low", "high"]
 
@@ -37,6 +41,8 @@ class Response:
         points: search trials by value, then number.
         default, best: the hyperparameter's value in trial 0 and in the winner.
         edge: the side on which nothing beyond the winner was tried, once the search is over.
+        rungs: the ladder's trials that tell something: the hyperparameter's value, rising, and the
+            metric; None where training diverged.
     """
 
     result: PairResult
@@ -46,6 +52,13 @@ class Response:
     default: float | None
     best: float | None
     edge: Edge | None
+    rungs: tuple[tuple[float, float | None], ...]
+
+    @property
+    def width(self) -> Width | None:
+        """Over how much of the range the ladder's metric stays near its best."""
+        log = self.range is not None and self.range.log
+        return curve_width(self.rungs, self.result.metric, log)
 
     @property
     def warning(self) -> str | None:
@@ -68,13 +81,13 @@ class Response:
         return f" (the range ends at {numbers.hyperparameter(self.name, end)})"
 
 
-def responses(snapshot: SweepSnapshot, name: str = "lr") -> tuple[Response, ...]:
+def responses(analysis: Analysis, name: str = "lr") -> tuple[Response, ...]:
     """How each pair of the file responds to ``name``; those that don't tune it are left out."""
-    space = _space(snapshot.spec)
-    ladder = len(ladder_params(space, _ladder(snapshot.spec)))
+    spec = analysis.snapshot.spec
+    range_, ladder = space_of(spec).get(name), ladder_length(spec)
     return tuple(
-        _response(result, name, space.get(name), ladder)
-        for result in pair_results(snapshot)
+        _response(result, name, range_, ladder)
+        for result in analysis.results
         if name in result.pair.default_params
     )
 
@@ -85,11 +98,11 @@ def tuned_names(snapshot: SweepSnapshot) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name != "lr", name)))
 
 
-def warnings(snapshot: SweepSnapshot) -> tuple[str, ...]:
+def warnings(analysis: Analysis) -> tuple[str, ...]:
     """One sentence per pair and hyperparameter whose winner sits at an edge, and per cut batch."""
-    found = (r.warning for name in tuned_names(snapshot) for r in responses(snapshot, name))
-    cut = (_cut_batches(result, snapshot.spec) for result in pair_results(snapshot))
-    return tuple(w for w in (*found, *cut) if w is not None)
+    found = (response.warning for group in analysis.responses.values() for response in group)
+    cut = (_cut_batches(result, analysis.snapshot.spec) for result in analysis.results)
+    return tuple(sentence for sentence in (*found, *cut) if sentence is not None)
 
 
 def _cut_batches(result: PairResult, spec: Mapping[str, Any]) -> str | None:
@@ -117,6 +130,8 @@ def _response(result: PairResult, name: str, range_: Range | None, ladder: int) 
         Point(t.number, t.params[name], t.best_value(result.metric), t.state, t.number < ladder)
         for t in trials
     ]
+    told = [t for t in trials if informs(t)]
+    rungs = [(t.params[name], told_value(t, result.metric)) for t in told if t.number < ladder]
     best = result.winner.params.get(name) if result.winner else None
     return Response(
         result=result,
@@ -125,17 +140,21 @@ def _response(result: PairResult, name: str, range_: Range | None, ladder: int) 
         points=tuple(sorted(points, key=lambda p: (p.value, p.trial))),
         default=result.pair.default_params.get(name),
         best=best,
-        edge=None
-        if result.counts.owed
-        else _edge(best, {t.params[name] for t in trials if _informs(t)}),
+        edge=None if result.counts.owed else _edge(best, {t.params[name] for t in told}),
+        rungs=tuple(sorted(rungs, key=lambda rung: rung[0])),
     )
 
 
-def _informs(trial: TrialRow) -> bool:
+def informs(trial: TrialRow) -> bool:
     """Whether the end says something about the parameters: a divergence does, a crash not."""
     if trial.state == "failed":
         return trial.end is not None and trial.end.failure == "diverged"
     return trial.state in {"complete", "pruned"}
+
+
+def told_value(trial: TrialRow, metric: str) -> float | None:
+    """What a trial that informs reached; None where it diverged, since it cannot win."""
+    return None if trial.state == "failed" else trial.best_value(metric)
 
 
 def _edge(best: float | None, tried: set[float]) -> Edge | None:
@@ -146,10 +165,11 @@ def _edge(best: float | None, tried: set[float]) -> Edge | None:
     return "low" if best <= min(tried) else None
 
 
-def _space(spec: Mapping[str, Any]) -> dict[str, Range]:
+def space_of(spec: Mapping[str, Any]) -> dict[str, Range]:
+    """The tuned ranges of a sweep's spec, by hyperparameter."""
     return {name: Range(**range_) for name, range_ in spec.get("space", {}).items()}
 
 
-def _ladder(spec: Mapping[str, Any]) -> Mapping[str, tuple[float, ...]] | int:
-    ladder: Mapping[str, tuple[float, ...]] | int = spec.get("search", {}).get("ladder", 1)
-    return ladder
+def ladder_length(spec: Mapping[str, Any]) -> int:
+    """How many trials of every pair are the ladder's, the default's included."""
+    return len(ladder_params(space_of(spec), spec.get("search", {}).get("ladder", 1)))

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from raybench.analysis.contract import summarize
+from raybench.analysis.contract import report_json, summarize
+from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot
+from tests.analysis.finished import finished
 from tests.factories import (
     DEFAULT_LR,
     empty_snapshot,
@@ -190,3 +192,48 @@ def test_the_lease_is_shown() -> None:
     held = dataclasses.replace(empty_snapshot(), lease={"host": "node7", "pid": 12})
     assert summarize(held)["lease"] == {"host": "node7", "pid": 12}
     assert summarize(empty_snapshot())["lease"] is None
+
+
+@pytest.mark.parametrize("snapshot", [realistic_snapshot(), empty_snapshot(), make_snapshot()])
+def test_a_report_adds_to_the_summary_and_is_json(snapshot: SweepSnapshot) -> None:
+    analysis = Analysis(snapshot, reference="paper", notes=("Two sweeps.",))
+    report = json.loads(json.dumps(report_json(analysis), allow_nan=False))
+    assert report.items() >= json.loads(json.dumps(summarize(snapshot))).items()
+    added = {"headline", "tasks", "overall", "tunability", "literature", "notes"}
+    assert report.keys() - summarize(snapshot).keys() == added
+    assert report["headline"]["first"] == analysis.headline.first
+    plain = report_json(Analysis(snapshot))
+    assert "literature" not in plain and "notes" not in plain
+
+
+def test_a_task_in_the_report() -> None:
+    task = report_json(Analysis(realistic_snapshot()))["tasks"][0]
+    leader = pair_id("timm:resnet10t.c3_in1k")
+    second = pair_id("timm:vit_tiny_patch16_224.augreg_in21k")
+    assert (task["task"], task["metric"]) == ("digits", "test/accuracy")
+    assert task["tiers"][0] == [leader] and task["tiers"][1] == [second]
+    assert sum(task["chances"].values()) == pytest.approx(1)
+    assert task["power"]["leader"] == leader and task["power"]["separated"] is True
+    first, behind, *_, broken = task["standings"]
+    assert (first["pair"], first["rank"], first["behind"], first["p_holm"]) == (
+        leader,
+        1,
+        None,
+        None,
+    )
+    low, high = behind["behind_ci95"]
+    assert low < behind["behind"] < high and behind["ci95"]["images"] is None
+    assert broken["rank"] is None and broken["ci95"] == dict.fromkeys(("seeds", "images", "both"))
+
+
+def test_all_tasks_in_the_report() -> None:
+    pairs = [
+        finished(name, (mean - 0.01, mean, mean + 0.01), dataset=f"d{d}")
+        for name, mean in (("a", 0.9), ("b", 0.8), ("c", 0.7))
+        for d in range(6)
+    ]
+    overall = report_json(Analysis(make_snapshot(*pairs)))["overall"]
+    assert [score["backbone"] for score in overall["backbones"]] == ["a", "b", "c"]
+    assert overall["backbones"][0]["mean_rank_ci"] == (1.0, 1.0)
+    assert overall["critical_difference"]["p_value"] < 0.05 and len(overall["wilcoxon"]) == 3
+    assert overall["data_sets"] == [f"d{d}" for d in range(6)] and overall["aside"] == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from raybench.analysis.cost import COLUMNS, cost_tables, costs_frame, latencies
+from raybench.analysis.cost import COLUMNS, cost_tables, costs_frame, measured
 from raybench.analysis.cost import sweep_cost_tables as tables_of
 from raybench.measurements import Profile
 from raybench.records import PairRow, SweepSnapshot
@@ -90,20 +90,20 @@ def test_a_sweep_shows_its_own_backbones_under_its_own_names():
     )
     (table,) = tables_of(found)
     assert [row.name for row in table.rows] == ["resnet18", "resnet50"]
-    assert latencies(found).by_pair_ms == {
-        p.id: (5.0 if "resnet18" in p.backbone else 7.0) for p in found.pairs
-    }
-    assert tables_of(snapshot()) == [] and latencies(snapshot()).by_pair_ms == {}
+    of_pair = {pair: profile.backbone for pair, profile in measured(found).by_pair.items()}
+    assert of_pair == {p.id: p.backbone.partition(".")[0] for p in found.pairs}
+    assert tables_of(snapshot()) == [] and measured(snapshot()).by_pair == {}
 
 
-def test_latency_is_taken_from_the_newest_setting():
+def test_costs_are_taken_from_the_newest_setting():
     found = snapshot(
         at(5.0, backbone="timm:resnet18", at=1.0),
         at(0.5, backbone="timm:resnet18", at=2.0, device="NVIDIA H100"),
         at(7.0, backbone="timm:resnet50", at=1.0),
     )
-    assert latencies(found).title.startswith("NVIDIA H100, fp32")
-    assert set(latencies(found).by_pair_ms.values()) == {0.5}  # resnet50 was not measured there
+    assert measured(found).title.startswith("NVIDIA H100, fp32")
+    (profile,) = measured(found).by_pair.values()  # resnet50 was not measured there
+    assert profile.single is not None and profile.single.median_ms == 0.5
 
 
 def test_two_sets_of_weights_of_one_network_share_a_row():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from statistics import stdev
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from raybench.analysis.intervals import (
-    holm,
+    holm_adjusted,
     metric_bounds,
-    paired_p_value,
     proportion_halfwidth,
     t_interval,
+    t_quantile,
     wilson_interval,
 )
 
@@ -74,46 +75,17 @@ def test_wilson_refuses_what_is_no_proportion(proportion: float, images: int) ->
         wilson_interval(proportion, images)
 
 
-def test_paired_p_value_uses_the_shared_seeds_only() -> None:
-    a = {0: 0.90, 1: 0.93, 2: 0.91, 7: 0.1}
-    b = {2: 0.88, 1: 0.92, 0: 0.86, 9: 0.9}
-    expected = stats.ttest_rel([0.90, 0.93, 0.91], [0.86, 0.92, 0.88]).pvalue
-    assert paired_p_value(a, b) == pytest.approx(expected)
-    assert paired_p_value(b, a) == pytest.approx(expected)
-
-
-def test_paired_p_value_by_hand() -> None:
-    # differences 1, 2, 3: mean 2, sd 1, t = 2 sqrt 3; two degrees: p = 1 - t / sqrt(t^2 + 2)
-    t = 2 * math.sqrt(3)
-    p = paired_p_value({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 0.0, 2: 0.0})
-    assert p == pytest.approx(1 - t / math.sqrt(t * t + 2))
-
-
-@pytest.mark.parametrize(
-    "b",
-    [
-        {},
-        {0: 0.8},
-        {5: 0.8, 6: 0.9},
-        {0: 0.8, 1: 0.9, 2: 0.7},  # always 0.1 less: seeds have no spread to measure by
-    ],
-)
-def test_no_p_value_where_seeds_cannot_tell(b: dict[int, float]) -> None:
-    assert paired_p_value({0: 0.9, 1: 1.0, 2: 0.8}, b) is None
-
-
 def test_holm_by_hand() -> None:
-    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5})
-    assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
+    adjusted = holm_adjusted(np.array([0.01, 0.04, 0.03, 0.5]))
+    assert adjusted.tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
 
 
-@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8))
-def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: dict[str, float]) -> None:
-    adjusted = holm(p_values)
-    assert adjusted.keys() == p_values.keys()
-    assert all(p_values[k] <= adjusted[k] <= 1 for k in p_values)
-    ranked = sorted(p_values, key=lambda k: p_values[k])
-    assert [adjusted[k] for k in ranked] == sorted(adjusted.values())
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values: list[float]) -> None:
+    found = np.array(p_values)
+    adjusted = holm_adjusted(found)
+    assert ((found <= adjusted) & (adjusted <= 1)).all()
+    assert (np.diff(adjusted[np.argsort(found)]) >= 0).all()
 
 
 def test_overlap_widens_the_interval_as_nadeau_and_bengio_say() -> None:
@@ -124,9 +96,12 @@ def test_overlap_widens_the_interval_as_nadeau_and_bengio_say() -> None:
     assert (low, high) == pytest.approx((0.82 - half, 0.82 + half), abs=1e-6)
 
 
-def test_overlap_makes_the_paired_test_more_careful() -> None:
-    a = {0: 0.80, 1: 0.84, 2: 0.78, 3: 0.86, 4: 0.82}
-    b = {fold: value - 0.02 - 0.01 * (fold % 2) for fold, value in a.items()}
-    plain, careful = paired_p_value(a, b), paired_p_value(a, b, overlap=1 / 3)
-    assert plain is not None and careful is not None
-    assert plain < careful < 1
+def test_holm_does_not_count_tests_that_could_not_be_made() -> None:
+    adjusted = holm_adjusted(np.array([0.03, math.nan, 0.01]))
+    assert adjusted[[0, 2]].tolist() == pytest.approx([0.03, 0.02])
+    assert math.isnan(adjusted[1])
+
+
+def test_t_quantile_is_scipys() -> None:
+    assert t_quantile(2) == pytest.approx(stats.t.ppf(0.975, 2))
+    assert t_quantile(7.5, 0.01) == pytest.approx(stats.t.ppf(0.995, 7.5))

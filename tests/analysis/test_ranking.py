@@ -1,14 +1,15 @@
-"""Ranking, ties and the sentence that answers the question."""
+"""Places within a task, and the table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import pytest
 from scipy import stats
 
-from raybench.analysis.ranking import answer, answers, leaderboard, standings
-from raybench.records import PairRow
+from raybench.analysis.ranking import Standing
+from raybench.analysis.whole import Analysis
+from raybench.records import PairRow, SweepSnapshot
+from tests.analysis.finished import finished
 from tests.factories import (
     empty_snapshot,
     final_trial,
@@ -18,12 +19,15 @@ from tests.factories import (
     realistic_snapshot,
     search_trial,
 )
+from tests.predictions import Memory, from_hits
 
 
-def finished(backbone: str, values: Sequence[float], metric: str = "val/accuracy") -> PairRow:
-    name = pair_id(backbone)
-    finals = [final_trial(name, s, s, v, metric=metric) for s, v in enumerate(values)]
-    return make_pair(backbone, [search_trial(name, 0, metric=metric), *finals])
+def leaderboard(snapshot: SweepSnapshot):  # type: ignore[no-untyped-def]
+    return Analysis(snapshot).leaderboard()
+
+
+def standings(*pairs: PairRow) -> tuple[Standing, ...]:
+    return Analysis(make_snapshot(*pairs)).standings["digits"]
 
 
 def test_best_mean_first_and_no_row_is_dropped() -> None:
@@ -36,9 +40,12 @@ def test_best_mean_first_and_no_row_is_dropped() -> None:
     )
     assert list(board["backbone"]) == ["best", "slow", "none"]
     assert board["rank"].to_list()[:2] == [1, 2]
+    assert board["tier"].to_list()[:2] == [1, 2]
     assert board["rank"].isna().to_list() == [False, False, True]
     assert board["leads"].to_list() == [True, False, False]
     assert board["seeds"].to_list() == [3, 3, 0]
+    assert board["chance"].to_list()[:2] == pytest.approx([1, 0], abs=0.02)
+    assert np.isnan(board["chance"].to_list()[2])
 
 
 def test_a_minimised_metric_ranks_the_other_way_and_its_gain_stays_positive() -> None:
@@ -56,35 +63,50 @@ def test_a_minimised_metric_ranks_the_other_way_and_its_gain_stays_positive() ->
     assert board["gain"].to_list() == pytest.approx([0.3, 0.0])
 
 
-def test_ties_come_from_the_paired_test_not_from_overlapping_intervals() -> None:
-    hard, easy, middle = 0.80, 0.96, 0.90  # seeds differ a lot, and by the same amount for both
-    snapshot = make_snapshot(
-        finished("leader", (hard, easy, middle)),
-        finished("always_behind", (hard - 0.010, easy - 0.012, middle - 0.011)),
-        finished("sometimes_ahead", (0.90, 0.86, 0.88)),
+def test_ties_come_from_the_test_with_holm_over_all_differences() -> None:
+    leader, behind, wild = (0.95, 0.96, 0.94), (0.90, 0.91, 0.90), (0.99, 0.86, 0.88)
+    first, *others = standings(
+        finished("leader", leader), finished("behind", behind), finished("wild", wild)
     )
-    board = leaderboard(snapshot).set_index("backbone")
-    leader, behind = board.loc["leader"], board.loc["always_behind"]
-    assert behind["ci_high"] > leader["test_mean"]
-    assert not behind["tied"]
-    assert board.loc["sometimes_ahead", "tied"]
-    raw = stats.ttest_rel([0.80, 0.96, 0.90], [0.79, 0.948, 0.889]).pvalue
-    assert behind["p_holm"] == pytest.approx(2 * raw)
+    assert first.leads and (first.tied, first.p_value, first.tier) == (False, None, 1)
+    by_name = {s.result.pair.backbone: s for s in others}
+    raw = stats.ttest_ind(leader, behind, equal_var=False).pvalue
+    assert by_name["behind"].p_value == pytest.approx(3 * raw)
+    assert (by_name["behind"].tied, by_name["behind"].tier) == (False, 2)
+    assert (by_name["wild"].tied, by_name["wild"].tier) == (True, 1)
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        (0.5,),  # one shared seed
-        (0.80, 0.86, 0.80),  # the same difference for every seed
-    ],
+    ("leader", "other"), [((0.9,), (0.5,)), ((0.9, 0.9), (0.8, 0.8)), ((0.9, 0.95), (0.5,))]
 )
-def test_what_seeds_cannot_tell_is_tied(values: tuple[float, ...]) -> None:
-    ranked = standings(
-        make_snapshot(finished("leader", (0.90, 0.96, 0.90)), finished("other", values))
-    )["digits"]
+def test_what_seeds_cannot_tell_is_tied(
+    leader: tuple[float, ...], other: tuple[float, ...]
+) -> None:
+    ranked = standings(finished("leader", leader), finished("other", other))
     assert [s.tied for s in ranked] == [False, True]
     assert ranked[1].p_value is None
+
+
+def test_predictions_tell_probes_apart_that_no_seed_changes() -> None:
+    """90 and 60 of the same 120 images."""
+    pairs = [finished("strong", (0.75, 0.75)), finished("weak", (0.5, 0.5))]
+    hits = {"strong": [1] * 90 + [0] * 30, "weak": [1] * 60 + [0] * 60}
+    source = Memory({t.key: from_hits(hits[p.backbone]) for p in pairs for t in p.final_trials()})
+    analysis = Analysis(make_snapshot(*pairs), source)
+    ranked = analysis.standings["digits"]
+    assert ranked[1].p_value is not None and ranked[1].p_value < 1e-6
+    assert ranked[0].uncertainty is not None and ranked[0].uncertainty.images is not None
+    board = analysis.leaderboard()
+    assert board["ci_images_low"].notna().all() and board["ci_both_high"].notna().all()
+    assert source.reads == 4
+
+
+def test_a_failed_backbone_has_no_rank_and_no_chance() -> None:
+    ranked = standings(
+        finished("a", (0.9, 0.91)), finished("b", (0.9, 0.92)), finished("c", (), state="failed")
+    )
+    assert ranked[-1].result.pair.backbone == "c"
+    assert (ranked[-1].rank, ranked[-1].tier, ranked[-1].chance) == (None, None, 0)
 
 
 def test_tasks_keep_the_order_of_the_file() -> None:
@@ -112,31 +134,3 @@ def test_costs_and_failures() -> None:
     assert row["params/lr"] == 1.3e-3
     assert row["test_default"] < row["test_mean"]
     assert board.loc[pair_id("python:my_models:<b>Net</b>"), "failures"] == 5
-
-
-def test_the_answer_names_leader_and_ties() -> None:
-    sentences = answers(realistic_snapshot())
-    assert sentences["digits"] == (
-        "On digits resnet10t leads with 97.5% ± 0.8 test accuracy (3 seeds); vit_tiny_patch16_224 "
-        "cannot be told apart from it (1 of 4 without a result)."
-    )
-    assert sentences["digits (10%)"].endswith("the other is behind (2 of 4 without a result).")
-
-
-def test_the_answer_without_a_result_says_what_is_going_on() -> None:
-    assert answer(empty_snapshot()) == "On digits there is no final result yet (2 waiting)."
-
-
-def test_the_answer_with_one_seed_claims_nothing() -> None:
-    snapshot = make_snapshot(finished("a", (0.91,)), finished("b", (0.80,)))
-    assert answer(snapshot) == (
-        "On digits a leads with 91.0% test accuracy (1 seed); b cannot be told apart from it."
-    )
-
-
-def test_the_answer_with_one_result() -> None:
-    snapshot = make_snapshot(finished("a", (0.91, 0.91)), make_pair("b", state="failed"))
-    assert answer(snapshot) == (
-        "On digits only a has a final result: 91.0% ± 0.0 test accuracy (2 seeds) "
-        "(1 of 2 without a result)."
-    )

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from raybench.analysis.tunability import Response, responses, tuned_names, warnings
+from raybench.analysis.whole import Analysis
 from raybench.records import TrialRow
 from tests.factories import (
     LADDER,
@@ -25,7 +26,7 @@ NAME = pair_id("resnet10t")
 
 def response(trials: Sequence[TrialRow], quota: int | None = None) -> Response:
     pair = make_pair("resnet10t", trials, quota=len(trials) if quota is None else quota)
-    (found,) = responses(make_snapshot(pair))
+    (found,) = responses(Analysis(make_snapshot(pair)))
     return found
 
 
@@ -40,7 +41,7 @@ def test_points_are_sorted_and_know_the_ladder() -> None:
         (3e-4, 0.9, 0),
         (1e-3, 0.95, 1),
     ]
-    by_lr = {r.result.pair.id: r for r in responses(realistic_snapshot())}
+    by_lr = {r.result.pair.id: r for r in responses(Analysis(realistic_snapshot()))}
     points = by_lr[pair_id("timm:resnet10t.c3_in1k")].points
     assert {p.value for p in points if p.on_ladder} == set(LADDER)
     assert {p.value for p in points if not p.on_ladder} == {1.3e-3, 8e-3}
@@ -98,21 +99,21 @@ def test_micro_batches_are_not_hidden() -> None:
         if t.end is not None
     ]
     snapshot = make_snapshot(replace(pair, trials=tuple(ended)), recipe={"batch_size": 64})
-    found = [line for line in warnings(snapshot) if "micro-batches" in line]
+    found = [line for line in warnings(Analysis(snapshot)) if "micro-batches" in line]
     assert len(found) == 1
     assert "of 16 images" in found[0]
     same = make_snapshot(replace(pair, trials=tuple(ended)), recipe={"batch_size": 16})
-    assert not [line for line in warnings(same) if "micro-batches" in line]
+    assert not [line for line in warnings(Analysis(same)) if "micro-batches" in line]
 
 
 def test_warnings_name_pair_and_task() -> None:
     pair = make_pair("resnet10t", search((3e-4, 0.8), (3e-3, 0.95)), quota=2, subset="5-shot")
-    (sentence,) = warnings(make_snapshot(pair))
+    (sentence,) = warnings(Analysis(make_snapshot(pair)))
     assert sentence.startswith("resnet10t on digits (5-shot): the best lr (3.0e-03)")
 
 
 def test_nothing_tuned_or_nothing_run() -> None:
     assert tuned_names(make_snapshot()) == ()
-    assert responses(empty_snapshot(), "weight_decay") == ()
-    assert [r.points for r in responses(empty_snapshot())] == [(), ()]
-    assert warnings(empty_snapshot()) == ()
+    assert responses(Analysis(empty_snapshot()), "weight_decay") == ()
+    assert [r.points for r in responses(Analysis(empty_snapshot()))] == [(), ()]
+    assert warnings(Analysis(empty_snapshot())) == ()
