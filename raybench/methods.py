@@ -31,7 +31,7 @@ RANGES = {
 """What a method tunes where the file says nothing of it."""
 
 _FINETUNE_LADDER = 5  # steps at most; then it is the sampler's turn
-_FINETUNE_KEYS = frozenset(
+FINETUNE_KEYS = frozenset(
     "epochs lr weight_decay stages augment patience layer_decay drop_path mixup cutmix clip_grad "
     "model_ema".split()
 )
@@ -65,7 +65,7 @@ def switch_method(raw: dict[str, Any], before: Any, given: Collection[KeyPath]) 
         done = [_finetune(edit)]
     else:
         own = PROBE_PARAMS[method]
-        edit.drop("recipe", (_FINETUNE_KEYS | _PROBE_KEYS) - {own})
+        edit.drop("recipe", (FINETUNE_KEYS | _PROBE_KEYS) - {own})
         edit.drop("space", TUNABLE.keys() - {own})
         done = [_probe(edit, own), *_one_seed(edit)]
     if edit.left_out:

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    Content = bytes | NDArray[np.uint8] | Image  # a file's bytes, pixels, or what Pillow opened
+
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 MAX_FILE_BYTES = 1 << 30  # more than so many pixels take, uncompressed, with four 16-bit channels
 # What a photograph or scan comes in. Not EPS, which Pillow hands to Ghostscript: a program.
@@ -77,7 +79,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
             raise ValueError(str(error)) from error
 
 
-def decode_image(content: bytes | NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def decode_image(content: Content, size: int) -> NDArray[np.uint8]:
     """(size, size, 3) uint8 RGB pixels; see ``open_rgb`` and ``resize_rgb``.
 
     Raises:
@@ -93,7 +95,7 @@ def resize_rgb(image: Image, size: int) -> NDArray[np.uint8]:
     return np.asarray(image.resize((size, size), Images.Resampling.BILINEAR))
 
 
-def open_rgb(content: bytes | NDArray[np.uint8]) -> Image:
+def open_rgb(content: Content) -> Image:
     """The whole picture in RGB, upright, in its own size; of an animation, the first frame.
 
     Raises:
@@ -102,7 +104,7 @@ def open_rgb(content: bytes | NDArray[np.uint8]) -> Image:
     return open_measured(content)[0]
 
 
-def open_measured(content: bytes | NDArray[np.uint8]) -> tuple[Image, float | None]:
+def open_measured(content: Content) -> tuple[Image, float | None]:
     """``open_rgb``, and how much of a 16-bit range its brightest value uses (0..1).
 
     None where the channels have fewer bits, or a depth that Pillow does not tell (of JPEG 2000 and
@@ -135,12 +137,12 @@ class _UnfitError(ValueError):
     """A sound picture that is refused, in words of ours."""
 
 
-def _opened(content: bytes | NDArray[np.uint8]) -> Image:
+def _opened(content: Content) -> Image:
     from PIL import Image as Images
 
     if isinstance(content, bytes):
         return Images.open(io.BytesIO(content), formats=_FORMATS)
-    return Images.fromarray(content)
+    return Images.fromarray(content) if isinstance(content, np.ndarray) else content
 
 
 def _upright(pixels: Image, file: Image) -> Image:
@@ -154,7 +156,7 @@ def _upright(pixels: Image, file: Image) -> Image:
     return pixels if turn is None else pixels.transpose(Images.Transpose[turn])
 
 
-def _reason(error: Exception, content: bytes | NDArray[np.uint8]) -> str:
+def _reason(error: Exception, content: Content) -> str:
     """Why a picture is refused, in words for those who do not know Pillow's."""
     if isinstance(error, _UnfitError) or not isinstance(content, bytes):
         return str(error)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput
 from mlflow.utils import requirements_utils
 
 from raybench.records import PairRow, SweepSnapshot, TrialRow
-from raybench.storage import Store, is_url
 from raybench.tracking.client import asked_once
 from raybench.tracking.entries import RunEntry
 from raybench.tracking.held import HeldRun
+from raybench.trained import intact_weights, portable_backbone
 
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def export_winner(
         return None
     config = _serving_config(snapshot.spec, pair)
     with tempfile.TemporaryDirectory(prefix="raybench-model-") as folder:
-        weights = None if config is None else _intact_weights(trial, checkpoints, Path(folder))
+        weights = None if config is None else intact_weights(trial, checkpoints, Path(folder))
         if config is None or weights is None:
             unknown = "the sweep file no longer has it" if config is None else None
             damaged = f"{trial.end.weights_path} is gone or changed"
@@ -124,33 +123,10 @@ def _serving_config(spec: Mapping[str, Any], pair: PairRow) -> dict[str, Any] | 
     if not pair.current or "classes" not in pair.facts:
         return None
     return {
-        "backbone": dict(pair.backbone_spec),
+        "backbone": portable_backbone(pair.backbone_spec),
         "classes": int(pair.facts["classes"]),
         "image_size": int(spec["recipe"]["image_size"]),
     }
-
-
-def _intact_weights(trial: TrialRow, checkpoints: Path | str, folder: Path) -> Path | None:
-    """The file; fetched to ``folder`` from a store. None: gone or changed.
-
-    Raises:
-        ResourceError: the store is out of reach.
-    """
-    assert trial.end is not None and trial.end.weights_path is not None
-    if is_url(str(checkpoints)):
-        path = folder / Path(trial.end.weights_path).name
-        with suppress(FileNotFoundError):
-            Store(checkpoints).get_file(trial.end.weights_path, path)
-    else:
-        root = Path(checkpoints).resolve()
-        path = (root / trial.end.weights_path).resolve()
-        if not path.is_relative_to(root):
-            return None
-    if not path.is_file():
-        return None
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return path if digest == trial.end.weights_sha256 else None
 
 
 def _save_model(

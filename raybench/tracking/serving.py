@@ -14,8 +14,6 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-_BATCH = 64
-
 
 class BackboneModel(PythonModel):  # type: ignore[misc]  # MLflow's is untyped
     """Rebuilds the backbone as the trial did, then loads its weights (safetensors)."""
@@ -27,14 +25,23 @@ class BackboneModel(PythonModel):  # type: ignore[misc]  # MLflow's is untyped
 
         from raybench.backbones.build import build_backbone
         from raybench.spec import BackboneSpec
+        from raybench.trial.classifier import Classifier
+        from raybench.trial.device import Precision
 
         config = json.loads(Path(context.artifacts["config"]).read_text(encoding="utf-8"))
-        spec = BackboneSpec.model_validate(config["backbone"])
-        backbone = build_backbone(spec, config["classes"], config["image_size"], load=False)
+        spec, classes = BackboneSpec.model_validate(config["backbone"]), config["classes"]
+        backbone = build_backbone(spec, classes, config["image_size"], load=False)
         backbone.model.load_state_dict(load_file(context.artifacts["weights"]))
-        self._model = backbone.model.eval()
-        self._mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(backbone.std).view(1, 3, 1, 1)
+        self._classifier = Classifier(
+            model=backbone.model.eval(),
+            classes=tuple(map(str, range(classes))),
+            image_size=config["image_size"],
+            crop="none",
+            mean=backbone.mean,
+            std=backbone.std,
+            device=torch.device("cpu"),
+            precision=Precision("fp32", "cpu"),
+        )
 
     def predict(
         self,
@@ -43,18 +50,7 @@ class BackboneModel(PythonModel):  # type: ignore[misc]  # MLflow's is untyped
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
         """Class probabilities (n, classes) of uint8 images (n, height, width, 3)."""
-        import torch
-
-        images = torch.as_tensor(np.ascontiguousarray(model_input, dtype=np.uint8))
-        with torch.inference_mode():
-            parts = [self._probabilities(batch) for batch in torch.split(images, _BATCH)]
-        return np.concatenate(parts)
-
-    def _probabilities(self, images: Any) -> np.ndarray[Any, Any]:
-        scaled = images.permute(0, 3, 1, 2).float() / 255
-        logits = self._model((scaled - self._mean) / self._std)
-        probabilities: np.ndarray[Any, Any] = logits.float().softmax(dim=1).numpy()
-        return probabilities
+        return self._classifier.predict(np.ascontiguousarray(model_input, dtype=np.uint8))
 
 
 set_model(BackboneModel())

@@ -35,11 +35,13 @@ def condense(trial: TrialRow, metric: str) -> TrialRow:
 def exported_trial(pair: PairRow) -> TrialRow | None:
     """The trial whose weights stand for a done pair: the tuned configuration's first final seed.
 
-    Not the best of the seeds: that would pick by the test split.
+    Not the best of the seeds: that would pick by the test split. The default configuration's, where
+    the sweep file asks for no other.
     """
     if pair.state != "done":
         return None
-    complete = [t for t in pair.final_trials("tuned") if t.state == "complete"]
+    config = "tuned" if "tuned" in pair.final_configs else "default"
+    complete = [t for t in pair.final_trials(config) if t.state == "complete"]
     finals = sorted(complete, key=lambda t: (pair.final_seeds.index(t.seed or 0), t.fold))
     return next((t for t in finals if t.end is not None and t.end.weights_path), None)
 

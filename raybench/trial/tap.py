@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raybench.backbones.backbone import Backbone
 from raybench.trial.failures import ModelError
 from raybench.trial.heads import LinearHead
+
+HEAD_TENSORS = ("weight", "bias", "mean", "std")
+"""Of ``LinearHead.tensors``."""
 
 
 class FeatureTap(contextlib.AbstractContextManager["FeatureTap"]):
@@ -72,3 +77,32 @@ def _replace_classifier(layers: list[nn.Module], head: LinearHead) -> bool:
         own_weight.copy_(weight.view_as(own_weight))
         own_bias.copy_(bias)
     return True
+
+
+class ProbedNetwork(nn.Module):
+    """A backbone and a linear classifier on what enters its last layer, which counts no more.
+
+    For backbones that do not end in a layer that the classifier could replace.
+
+    Args:
+        backbone: with its trained weights.
+        head: ``LinearHead.tensors``; in float64, as they were fitted, wherever the device has it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Backbone, head: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.network = backbone.model
+        for name in HEAD_TENSORS:
+            self.register_buffer(name, head[name])
+        self._tap = FeatureTap(backbone)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C) logits of (B, 3, H, W) images, normalised."""
+        self.network(images)
+        inputs = (self._tap.take().to(self.mean) - self.mean) / self.std
+        return F.linear(inputs, self.weight, self.bias).float()

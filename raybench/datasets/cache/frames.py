@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +37,7 @@ class Frames:
         return self.pixels.nbytes
 
 
-def make_frames(
-    pixels: np.memmap[Any, np.dtype[np.uint8]], shapes: NDArray[np.int32], crop: int
-) -> Frames:
+def make_frames(pixels: NDArray[np.uint8], shapes: NDArray[np.int32], crop: int) -> Frames:
     """Frames over ``pixels``; a plain view, since slicing an ``np.memmap`` costs more in Python."""
     sizes = 3 * shapes.astype(np.int64).prod(axis=1)
     return Frames(np.asarray(pixels).view(np.ndarray), sizes.cumsum() - sizes, shapes, crop)
