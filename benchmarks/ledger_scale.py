@@ -43,6 +43,8 @@ from raybench.validate import check_spec
 from tests.postgres_server import postgres_server
 
 NAME = "scale"
+Rows = dict[str, list[dict[str, Any]]]
+"""Of Optuna's tables, by name; those that others refer to come first."""
 STARTED_AT = 1.77e9
 FACTS = {"classes": 10.0, "train_images": 1000.0, "val_images": 300.0, "test_images": 300.0}
 
@@ -57,29 +59,33 @@ def scale_spec(pairs: int, trials: int, epochs: int) -> SweepSpec:
 def fill(url: str, pairs: int, trials: int, epochs: int) -> None:
     """A ledger whose sweep is done with its search, written in bulk."""
     spec = scale_spec(pairs, trials, epochs)
+    insert(url, spec, lambda plan: optuna_rows(plan, trials // pairs, epochs))
+
+
+def insert(url: str, spec: SweepSpec, rows_of: Callable[[Plan], Rows]) -> None:
+    """A new ledger that holds ``spec`` and the rows of its trials."""
     plan, engine = make_plan(spec), open_engine(url, create=True)
-    lease = acquire(engine, NAME)
+    lease = acquire(engine, spec.name)
     ledger = Ledger(url, engine, spec, lease)
     ledger.register(plan)
     with engine.begin() as connection:
         connection.execute(
             sa.text("UPDATE raybench_pairs SET facts = :f"), {"f": json.dumps(FACTS)}
         )
-        for table, rows in optuna_rows(plan, trials // pairs, epochs).items():
+        for table, rows in rows_of(plan).items():
             names = list(rows[0])
             values = ", ".join(f":{name}" for name in names)
-            insert = sa.text(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})")
+            statement = sa.text(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})")
             for start in range(0, len(rows), 10_000):
-                connection.execute(insert, rows[start : start + 10_000])
+                connection.execute(statement, rows[start : start + 10_000])
     lease.release()
     ledger.close()
     engine.dispose()
 
 
-def optuna_rows(plan: Plan, per_pair: int, epochs: int) -> dict[str, list[dict[str, Any]]]:
-    """Rows of Optuna's tables, by name; those that others refer to come first."""
+def optuna_rows(plan: Plan, per_pair: int, epochs: int) -> Rows:
     names = ("studies", "study_directions", "trials", "trial_params", "trial_values")
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    rows: Rows = {name: [] for name in names}
     rows["trial_user_attributes"] = []
     distribution = json.dumps(
         {

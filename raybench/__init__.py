@@ -6,7 +6,7 @@ Three lines in a notebook: ``sweep = raybench.run("quickstart")``,
 """
 
 from raybench.errors import RaybenchError
-from raybench.library import Sweep, open, run, submit
+from raybench.library import Sweep, load, open, run, submit
 from raybench.version import __version__
 
-__all__ = ["RaybenchError", "Sweep", "__version__", "open", "run", "submit"]
+__all__ = ["RaybenchError", "Sweep", "__version__", "load", "open", "run", "submit"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from raybench.errors import RaybenchError, SetupError
 from raybench.parser import build_parser
 from raybench.redaction import redact, redact_logs, redacted_traceback
-from raybench.verbs import cluster, materials, sweeps
+from raybench.verbs import cluster, materials, models, sweeps
 
 GARBAGE_AFTER = 50_000
 """New objects between two looks for garbage; Python's own is 700."""
@@ -66,6 +66,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": sweeps.report,
     "sync": sweeps.sync,
     "ui": sweeps.ui,
+    "export": models.export,
+    "predict": models.predict,
     "backbones": materials.backbones,
     "profile": materials.profile,
     "datasets": materials.datasets,

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from raybench.analysis.whole import Analysis
     from raybench.records import SweepSnapshot
+    from raybench.reporting import Choices
     from raybench.settings import Settings
-    from raybench.sweep.options import Observer, Tracker
+    from raybench.sweep.options import Observer
     from raybench.sweep.preflight import Preflight
     from raybench.sweep.reader import SweepReader
     from raybench.sweep.run import RunResult
+    from raybench.trial.classifier import Classifier
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +63,81 @@ class Sweep:
 
     def leaderboard(self) -> pd.DataFrame:
         """One row per pair, best final test result first within each task."""
-        from raybench.analysis.ranking import leaderboard
+        return self.analysis().leaderboard()
 
-        return leaderboard(self.snapshot())
+    def analysis(self, choices: Choices | None = None) -> Analysis:
+        """The sweep as it is now, with its predictions; each part is computed when asked for."""
+        from raybench.reporting import open_report
+
+        with open_report([self.name], self._home, self.address, choices) as found:
+            return found.analysis
+
+    def report(self, *, choices: Choices | None = None, **outputs: str | Path) -> tuple[Path, ...]:
+        """Write files; returns their paths.
+
+        Args:
+            choices: the reference to compare with, and limits (``raybench.reporting.Choices``).
+            outputs: ``html``, ``latex``, ``bundle``: a file; ``csv``, ``parquet``, ``plots``: a
+                folder.
+
+        Raises:
+            UserInputError: a file where a folder is wanted, or the other way round.
+            HomeError: a place cannot be written.
+        """
+        from raybench.reporting import Outputs, open_report
+
+        wanted = Outputs(**{name: Path(place) for name, place in outputs.items()})
+        with open_report([self.name], self._home, self.address, choices, wanted) as found:
+            return tuple(found.write(wanted))
+
+    def export(
+        self,
+        folder: str | Path,
+        pair: str | None = None,
+        *,
+        onnx: bool = False,
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> Path:
+        """Hand a trained model over, for ``raybench.load`` and others; returns ``folder``.
+
+        Args:
+            folder: a new or an empty one.
+            pair: its id, or a part of it; None: the leader of the sweep's only task.
+            onnx: write ``model.onnx`` too.
+            tell: hears what was chosen, and what could not be written.
+
+        Raises:
+            UserInputError, DataError, HomeError, ResourceError: see ``raybench.export.folder``.
+        """
+        from raybench.errors import UserInputError
+        from raybench.export.folder import export_model
+
+        if self.address is not None:
+            raise UserInputError(
+                "a cluster's weights are on the cluster: run 'raybench export' there, on its home"
+            )
+        return export_model(self.snapshot(), self.settings, Path(folder), pair, onnx, tell)
+
+    @property
+    def _home(self) -> str | Path | None:
+        return self.settings.home if self.address is None else self.home
+
+
+def load(folder: str | Path, device: str = "auto", trust_code: bool = False) -> Classifier:
+    """A model that ``export`` has handed over: ``.predict(images)``, ``.classes``, ``.model``.
+
+    Args:
+        folder: what ``export`` wrote.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        trust_code: run the Python function that a ``python:`` backbone is built by.
+
+    Raises:
+        DataError: no such folder, one that was changed, or code that is not trusted.
+        ResourceError: the backbone's library is not installed.
+    """
+    from raybench.export.opening import load as load_folder
+
+    return load_folder(folder, device, trust_code)
 
 
 def open(  # noqa: A001
@@ -114,10 +189,15 @@ def run(
     Raises:
         SpecError, DataError, LeaseHeldError, HomeError, ResourceError: see ``raybench.errors``.
     """
+    from raybench.publishing import publish_end
+
     result = run_sweep_file(
         spec, home=home, overrides=overrides, inline=inline, address=address, tracking=tracking
     )
-    return open(result.snapshot.sweep, home)
+    sweep = open(result.snapshot.sweep, home)
+    if tracking:
+        publish_end(result, sweep.settings)
+    return sweep
 
 
 def submit(
@@ -177,6 +257,7 @@ def run_sweep_file(
     observer: Observer | None = None,
 ) -> RunResult:
     """``run`` with every option, returning how it ended."""
+    from raybench.publishing import tracker_factory
     from raybench.settings import resolve_settings
     from raybench.sweep.options import RunOptions
     from raybench.sweep.run import run_sweep
@@ -190,7 +271,7 @@ def run_sweep_file(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         accept_leaks=accept_leaks,
-        tracker=_tracker_factory(settings) if tracking else None,
+        tracker=tracker_factory(settings) if tracking else None,
     )
     tell = observer.message if observer is not None else lambda sentence: None
     return run_sweep(load_spec(spec, overrides, tell), settings, options, observer)
@@ -232,42 +313,14 @@ def sync(
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Any:
     """Complete or rebuild MLflow's side of a sweep from the ledger; returns counts."""
-    from raybench.settings import private_files
-    from raybench.tracking.client import open_projection
-    from raybench.tracking.sync import sync as sync_once
+    from raybench.publishing import sync_all
 
     sweep = open(name, home)
     reader, engine = _reader(sweep.settings, sweep.name)
-    settings = sweep.settings
     try:
-        with private_files(settings.home):
-            projection = open_projection(
-                settings.tracking_uri,
-                settings.artifact_root,
-                settings.checkpoints,
-                own_store=settings.owns_tracking,
-            )
-            return sync_once(reader, projection, tell)
+        return sync_all(reader, sweep.settings, tell)
     finally:
         engine.dispose()
-
-
-def _tracker_factory(settings: Settings) -> Any:
-    from raybench.tracking.client import open_projection
-    from raybench.tracking.worker import TrackingThread
-
-    def make(reader_factory: Any) -> Tracker:
-        return TrackingThread(
-            reader_factory,
-            lambda: open_projection(
-                settings.tracking_uri,
-                settings.artifact_root,
-                settings.checkpoints,
-                own_store=settings.owns_tracking,
-            ),
-        )
-
-    return make
 
 
 def read_there(address: str, name: str | None, home: str | None) -> SweepSnapshot:

@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_running(verbs)
     _add_cluster(verbs)
     _add_reading(verbs)
+    _add_models(verbs)
     _add_looking(verbs)
     return parser
 
@@ -112,16 +113,64 @@ def _add_reading(verbs: Any) -> None:
     _json(verb)
     # For the same verb on the other end of a cluster's job.
     verb.add_argument("--packed", action="store_true", help=argparse.SUPPRESS)
-    verb = _verb(verbs, "report", "leaderboard with intervals, from the ledger alone")
-    _sweep(verb)
-    _json(verb)
-    verb.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
-    verb.add_argument("--csv", type=Path, metavar="DIR", help="leaderboard, trials, epochs, costs")
+    _add_report(verbs)
     verb = _verb(verbs, "sync", "complete or rebuild MLflow from the ledger")
     _sweep(verb)
     verb = _verb(verbs, "ui", "MLflow's UI on this home, loopback only")
     _home(verb)
     verb.add_argument("--port", type=_port, default=5000, metavar="N")
+
+
+def _add_report(verbs: Any) -> None:
+    verb = _verb(verbs, "report", "results with intervals: tables, one page, plots, files")
+    verb.add_argument(
+        "sweeps", nargs="*", metavar="SWEEP|BUNDLE",
+        help="several are joined; may be left out where the home has one sweep",
+    )  # fmt: skip
+    _home_and_address(verb)
+    _json(verb)
+    for name, metavar, text in (
+        ("html", "FILE", "one self-contained page"),
+        ("csv", "DIR", "leaderboard, trials, epochs, costs"),
+        ("parquet", "DIR", "the same typed, and every prediction"),
+        ("latex", "FILE", "tables to put into a paper"),
+        ("plots", "DIR", "every plot as PNG and SVG"),
+        ("bundle", "FILE", "everything that the numbers come from, for strangers to check"),
+    ):
+        verb.add_argument(f"--{name}", type=Path, metavar=metavar, help=f"write {text}")
+    verb.add_argument(
+        "--reference", choices=("paper",), help="compare with what was published (Table 1)"
+    )
+    verb.add_argument("--max-latency-ms", type=_amount, metavar="X", help="of one image")
+    verb.add_argument("--max-params-m", type=_amount, metavar="X", help="in millions")
+    verb.add_argument(
+        "--licence", metavar="PATTERN", help="of the weights: a shell pattern, several by comma"
+    )
+
+
+def _add_models(verbs: Any) -> None:
+    verb = _verb(verbs, "export", "hand a trained model over: weights, labels, card, in one folder")
+    verb.add_argument("sweep", metavar="SWEEP")
+    verb.add_argument(
+        "pair", nargs="?", metavar="PAIR",
+        help="a pair's id or a part of it (default: the leader of the sweep's only task)",
+    )  # fmt: skip
+    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or an empty folder")
+    _home(verb)
+    verb.add_argument("--onnx", action="store_true", help="write model.onnx too (extra 'onnx')")
+    verb = _verb(verbs, "predict", "label images with an exported model; CSV on stdout")
+    verb.add_argument("folder", type=Path, metavar="DIR", help="what export wrote")
+    verb.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="files, folders, quoted patterns ('**/*.jpg')"
+    )
+    verb.add_argument("--csv", type=Path, metavar="FILE", help="write it to FILE instead")
+    verb.add_argument(
+        "--top-k", type=_positive, metavar="K", help="the K likeliest labels, not every class"
+    )
+    verb.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    verb.add_argument(
+        "--trust-code", action="store_true", help="import the function of a python: backbone"
+    )
 
 
 def _add_looking(verbs: Any) -> None:
@@ -233,6 +282,10 @@ def _home(verb: argparse.ArgumentParser) -> None:
 
 def _sweep(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("sweep", nargs="?", help="may be left out where the home has one sweep")
+    _home_and_address(verb)
+
+
+def _home_and_address(verb: argparse.ArgumentParser) -> None:
     _home(verb)
     verb.add_argument(
         "--address", metavar="URL", help="of the cluster where its home is; --home is there, too"

@@ -18,6 +18,16 @@ def test_ledger_scale() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.slow
+def test_report_scale() -> None:
+    size = ("--trials", "40", "--pairs", "4", "--epochs", "2")
+    text = output_of("report_scale.py", *size, "--predictions")
+    assert text.startswith("40 trials, 4 pairs, 2 epochs\n")
+    assert len(re.findall(r"^report --.{14} +[\d.]+ s +\d+ MB$", text, re.M)) == 2
+    assert re.search(r"^page [\d.]+ MB, JSON [\d.]+ MB$", text, re.M)
+
+
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_tracking_load() -> None:
     """Twenty seconds of it: a real server, PostgreSQL under both, eight trials at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import raybench
 from raybench import errors
 
-PUBLIC = ["RaybenchError", "Sweep", "__version__", "open", "run", "submit"]
+PUBLIC = ["RaybenchError", "Sweep", "__version__", "load", "open", "run", "submit"]
 
 
 def test_public_names():

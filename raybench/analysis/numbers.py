@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from raybench.analysis.intervals import Interval
 
 MISSING = "—"
+_LOPSIDED = 1e-5  # a hundredth of the last digit shown; what images say is kept in single precision
 _PERCENT = frozenset(
     "accuracy balanced_accuracy macro_f1 average_precision sensitivity specificity".split()
 )
@@ -59,7 +60,7 @@ def interval_text(metric: str, mean: float | None, interval: Interval | None) ->
     if mean is None or interval is None:
         return ""
     low, high = interval
-    if abs((high - mean) - (mean - low)) > 1e-9:
+    if abs((high - mean) - (mean - low)) > _LOPSIDED:
         ends = ", ".join(metric_value(metric, end, unit=False) for end in (low, high))
         return f"[{ends}]"
     return f"± {metric_value(metric, high - mean, unit=False)}"

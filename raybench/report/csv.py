@@ -6,19 +6,19 @@ from pathlib import Path
 
 from raybench.analysis.cost import costs_frame
 from raybench.analysis.frames import records_frame, trials_frame
-from raybench.analysis.ranking import leaderboard
-from raybench.records import SweepSnapshot
+from raybench.analysis.whole import Analysis
 from raybench.report.files import write_text
 
 
-def write_csv(snapshot: SweepSnapshot, folder: Path) -> tuple[Path, ...]:
+def write_csv(analysis: Analysis, folder: Path) -> tuple[Path, ...]:
     """Writes ``leaderboard.csv``, ``trials.csv``, ``epochs.csv``, ``costs.csv`` into ``folder``.
 
     Raises:
         HomeError: the folder cannot be written.
     """
+    snapshot = analysis.snapshot
     frames = {
-        "leaderboard.csv": leaderboard(snapshot),
+        "leaderboard.csv": analysis.leaderboard(),
         "trials.csv": trials_frame(snapshot),
         "epochs.csv": records_frame(snapshot),
         "costs.csv": costs_frame(snapshot),

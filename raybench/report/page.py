@@ -1,42 +1,168 @@
-"""The report as one HTML file: no script, no request, safe to mail.
+"""The report as one HTML file: no request, safe to mail, complete without its scripts.
 
-The template escapes whatever it prints; only ``charts`` hands it markup.
+Every string is escaped where it is written down (``templates/blocks.html``); only the page's own
+scripts, CSS and JSON are markup. A content security policy lets run exactly these scripts and
+nothing else: Vega's expressions are interpreted, never compiled.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from raybench.analysis import numbers
-from raybench.analysis.cost import COLUMNS, sweep_cost_tables
-from raybench.analysis.ranking import RULE, answers
-from raybench.analysis.results import PairResult, pair_results
-from raybench.analysis.tunability import tuned_names, warnings
-from raybench.records import EndRecord, PairRow, SweepSnapshot
-from raybench.report import charts
+from raybench.analysis.results import PairResult
+from raybench.analysis.whole import Analysis
+from raybench.report.blocks import Chart
+from raybench.report.cells import badges_html, row_html
 from raybench.report.files import write_text
-from raybench.report.sections import task_sections
-from raybench.report.wording import caption, failure_groups
+from raybench.report.plots import all_plots, theme
+from raybench.report.plots.plot import Plot
+from raybench.report.rendering import javascript_bundle
+from raybench.report.sections import sections
+from raybench.report.view import Pictures, View
+
+_PAGE_SCRIPTS = ("page.js", "tables.js")
 
 
-def write_html(snapshot: SweepSnapshot, file: Path) -> Path:
+def write_html(
+    analysis: Analysis,
+    file: Path,
+    *,
+    links: Mapping[str, str] | None = None,
+    pictures: Pictures | None = None,
+    cache_dir: Path | None = None,
+) -> Path:
     """Writes the page in one step.
+
+    Args:
+        analysis: what is shown.
+        file: where to.
+        links: pair id -> address of its MLflow run.
+        pictures: where the worst examples' thumbnails come from.
+        cache_dir: where the charts' library is kept between calls (making it takes seconds).
 
     Raises:
         HomeError: ``file`` cannot be written.
     """
-    return write_text(file, render_html(snapshot))
+    library = javascript_bundle(cache_dir)
+    return write_text(file, render_html(analysis, library, links=links, pictures=pictures))
 
 
-def render_html(snapshot: SweepSnapshot) -> str:
-    """The page as text; the same snapshot gives the same bytes."""
+def render_html(
+    analysis: Analysis,
+    library: str,
+    *,
+    links: Mapping[str, str] | None = None,
+    pictures: Pictures | None = None,
+) -> str:
+    """The page as text; the same analysis gives the same bytes.
+
+    ``library`` is the JavaScript that draws the charts; the page's own scripts are added.
+    """
+    backbones = dict.fromkeys(result.pair.backbone for result in analysis.results)
+    charts = {plot.name: _chart(plot) for plot in all_plots(analysis) if plot.on_page}
+    looks = theme.looks(list(backbones))
+    view = View(analysis, looks, charts, links or {}, pictures)
+    scripts = {
+        "head": _template("head.js"),
+        "library": library if charts else "",
+        "page": "\n".join(map(_template, (*_PAGE_SCRIPTS, *["charts.js"] * bool(charts)))),
+    }
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=numbers.clean(analysis.snapshot.sweep),
+            description=analysis.snapshot.description.strip(),
+            headline=analysis.headline,
+            facts=key_facts(analysis),
+            finished=_latest(analysis),
+            sections=sections(view),
+            looks=list(looks.values()),
+            marks=[look.shape for look in looks.values()],
+            shapes={look.shape: theme.mark_path(look.shape) for look in looks.values()},
+            colours={name: (theme.LIGHT[name], theme.DARK[name]) for name in _series_colours()},
+            chart_config=script_json(theme.config(theme.VARIABLES)),
+            policy=_policy([text for text in scripts.values() if text]),
+            scripts={name: Markup(text) for name, text in scripts.items()},
+        )
+    )
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that may stand in a script element: no text in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def key_facts(analysis: Analysis) -> dict[str, str]:
+    """The handful of numbers under the answer."""
+    results = analysis.results
+    done = sum(result.pair.state == "done" for result in results)
+    owed = sum(result.counts.owed for result in results)
+    return {
+        "Backbones": f"{len({r.pair.backbone for r in results}):,}",
+        "Data sets": f"{len({r.pair.dataset for r in results}):,}",
+        "Pairs done": f"{done:,} of {len(results):,}",
+        "Search trials": f"{_ended(results):,}" + (f" ({owed:,} owed)" if owed else ""),
+        "Final runs": f"{sum(len(r.final.by_run) for r in results):,}",
+        "Device time": numbers.duration(
+            sum(r.search_device_seconds + r.final_device_seconds for r in results)
+        ),
+    }
+
+
+def _ended(results: Sequence[PairResult]) -> int:
+    return sum(r.counts.complete + r.counts.pruned + r.counts.failed for r in results)
+
+
+def _chart(plot: Plot) -> Chart:
+    spec = script_json(plot.spec())
+    return Chart(plot.name, plot.title, plot.caption, spec, plot.choices, plot.min_width)
+
+
+def _latest(analysis: Analysis) -> str:
+    """When the newest record was written; the page has no clock of its own."""
+    trials = [t for result in analysis.results for t in result.pair.trials]
+    times = [t.epochs[-1].finished_at for t in trials if t.epochs]
+    times += [t.end.finished_at for t in trials if t.end is not None]
+    return datetime.fromtimestamp(max(times), UTC).strftime("%d %B %Y") if times else ""
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only these scripts run, nothing is loaded. Styles are free: charts set them as they go."""
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _series_colours() -> list[str]:
+    return [name for name in theme.LIGHT if name[:1] == "c" and name[1:].isdigit()]
+
+
+@cache
+def _template(name: str) -> str:
+    return files("raybench.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("raybench.report"),
         autoescape=True,
@@ -45,114 +171,5 @@ def render_html(snapshot: SweepSnapshot) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html").render(_context(snapshot))
-
-
-def _context(snapshot: SweepSnapshot) -> dict[str, Any]:
-    results = pair_results(snapshot)
-    backbones = list(dict.fromkeys(r.pair.backbone for r in results))
-    looks = charts.looks(backbones)
-    return {
-        "title": numbers.clean(snapshot.sweep),
-        "description": snapshot.description.strip(),
-        "answers": answers(snapshot),
-        "facts": _key_facts(snapshot, results),
-        "metric_title": numbers.metric_title(snapshot.metric),
-        "chosen_title": "lr" if set(tuned_names(snapshot)) <= {"lr"} else "chosen",
-        "tasks": task_sections(snapshot, looks),
-        "cost_columns": list(COLUMNS),
-        "costs": sweep_cost_tables(snapshot),
-        "caption": caption(snapshot),
-        "rule": RULE,
-        "warnings": warnings(snapshot),
-        "protocol": _protocol(snapshot.spec),
-        "splits": _splits(results),
-        "failures": failure_groups(snapshot),
-        "former": [p for p in snapshot.pairs if not p.current],
-        "superseded": sum(t.superseded for p in snapshot.pairs if p.current for t in p.trials),
-        "environment": _environment(results),
-        "spec_yaml": _spec_yaml(snapshot.spec),
-        "looks": looks,
-        "task_of": {r.pair.id: r.task for r in results},
-    }
-
-
-def _key_facts(snapshot: SweepSnapshot, results: Sequence[PairResult]) -> dict[str, str]:
-    done = sum(r.pair.state == "done" for r in results)
-    owed = sum(r.counts.owed for r in results)
-    trials = sum(r.counts.complete + r.counts.pruned + r.counts.failed for r in results)
-    device = sum(r.search_device_seconds + r.final_device_seconds for r in results)
-    facts = {
-        "pairs done": f"{done} of {len(results)}",
-        "search trials": f"{trials:,}" + (f" ({owed:,} owed)" if owed else ""),
-        "device time": numbers.duration(device),
-        "metric": snapshot.metric,
-    }
-    latest = _latest(snapshot)
-    return facts | ({"last record": latest} if latest else {})
-
-
-def _latest(snapshot: SweepSnapshot) -> str | None:
-    """When the newest record was written; the page has no clock of its own."""
-    trials = [t for p in snapshot.pairs if p.current for t in p.trials]
-    times = [r.finished_at for t in trials for r in t.epochs]
-    times += [t.end.finished_at for t in trials if t.end is not None]
-    if not times:
-        return None
-    return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _protocol(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The spec's sections that decide what the numbers mean, each on one line."""
-    names = ("recipe", "space", "search", "budget", "final", "resources")
-    lines = [(name, _flat(spec[name])) for name in names if spec.get(name)]
-    return lines + ([("seed", str(spec["seed"]))] if "seed" in spec else [])
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_nested(v)}" for k, v in value.items() if v is not None)
-    if isinstance(value, list | tuple):
-        return ", ".join(_nested(v) for v in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _nested(value: Any) -> str:
-    text = _flat(value)
-    return f"({text})" if isinstance(value, Mapping | list | tuple) else text
-
-
-def _splits(results: Sequence[PairResult]) -> list[dict[str, str]]:
-    """Split sizes of each task, from the first pair whose preflight has run."""
-    tasks: dict[str, PairRow] = {}
-    for result in results:
-        if result.pair.facts:
-            tasks.setdefault(result.task, result.pair)
-    return [
-        {"task": task}
-        | {key: _count(pair, f"{key}_images") for key in ("train", "val", "test")}
-        | {"classes": _count(pair, "classes"), "digest": str(pair.facts.get("data_digest", ""))}
-        for task, pair in tasks.items()
-    ]
-
-
-def _count(pair: PairRow, key: str) -> str:
-    return f"{int(pair.facts[key]):,}" if key in pair.facts else numbers.MISSING
-
-
-def _environment(results: Sequence[PairResult]) -> list[tuple[str, str]]:
-    """Devices, precision and versions that the trials report, with every value seen."""
-    ends: list[EndRecord] = [t.end for r in results for t in r.pair.trials if t.end is not None]
-    seen: dict[str, set[str]] = {}
-    for end in ends:
-        for key, value in end.facts.items():
-            if key != "parameters":
-                seen.setdefault(key, set()).add(_flat(value))
-    return [(key, ", ".join(sorted(values)[:6])) for key, values in sorted(seen.items())]
-
-
-def _spec_yaml(spec: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(spec))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    environment.globals |= {"row_html": row_html, "badges": badges_html}
+    return environment

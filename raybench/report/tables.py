@@ -10,36 +10,84 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from raybench.analysis import numbers
+from raybench.analysis import comparison, numbers, overall
 from raybench.analysis.cost import sweep_cost_tables
-from raybench.analysis.ranking import RULE, Standing, answers, standings
+from raybench.analysis.overall import Score
+from raybench.analysis.ranking import Standing
 from raybench.analysis.results import PairResult, by_task, final_metric, pair_results
 from raybench.analysis.tunability import tuned_names, warnings
+from raybench.analysis.whole import Analysis, TaskAnalysis
 from raybench.records import SweepSnapshot
 from raybench.report.cost_tables import cost_grids
 from raybench.report.grid import Row, grid
 from raybench.report.wording import caption, failure_lines, leak_notes
 
 
-def leaderboard_table(snapshot: SweepSnapshot) -> RenderableType:
-    """Per task: the answer in a sentence, the ranked backbones, and what the numbers are."""
-    sentences = answers(snapshot)
-    short = numbers.short_names(p.backbone for p in snapshot.pairs if p.current)
-    parts: list[RenderableType] = []
-    for task, ranked in standings(snapshot).items():
-        rows = [_leader_cells(s, short) for s in ranked]
-        title = f"{task}  [leak]" if any(s.result.pair.facts.get("leaks") for s in ranked) else task
-        parts += [grid(title, _leader_columns(snapshot), rows, sentences[task]), Text()]
-    if not parts:
+def leaderboard_table(analysis: Analysis) -> RenderableType:
+    """The answer, each task's backbones by tier, all tasks together, and what the numbers are."""
+    snapshot = analysis.snapshot
+    if not analysis.tasks:
         return Text(f"{snapshot.sweep} names no pairs yet.")
+    parts: list[RenderableType] = [Text(analysis.headline.first, style="bold")]
+    parts += [Text(line) for line in analysis.headline.more]
+    for task in analysis.tasks.values():
+        parts += [Text(), _task_grid(analysis, task)]
+    if len(analysis.overall.data_sets) > 1:
+        parts += [Text(), _overall_grid(analysis)]
     costs = sweep_cost_tables(snapshot)
-    if costs:
-        parts += [cost_grids(costs), Text()]
-    parts.append(Text(f"{caption(snapshot)} {RULE}", style="dim"))
-    marks = [*leak_notes(snapshot), *warnings(snapshot)]
-    parts += [Text(f"! {line}", style="yellow") for line in marks]
-    parts += [Text(f"x {line}", style="red") for line in failure_lines(snapshot)]
+    parts += [Text(), cost_grids(costs)] if costs else []
+    parts += [Text(), Text(" ".join(analysis.tunability.sentences[:2])), Text()]
+    parts.append(Text(f"{caption(analysis)} {_COLUMNS_NOTE} {comparison.RULE}", style="dim"))
+    marks = [*analysis.notes, *leak_notes(snapshot), *warnings(analysis)]
+    parts += [Text(f"! {line}", style="yellow") for line in _first(marks)]
+    parts += [Text(f"x {line}", style="red") for line in failure_lines(analysis)]
     return Group(*parts)
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - _REMARKS_SHOWN
+    told = [f"and {numbers.plural(more, 'more remark')} on the page"] * (more > 0)
+    return [*lines[:_REMARKS_SHOWN], *told]
+
+
+_REMARKS_SHOWN = 8
+_COLUMNS_NOTE = (
+    "Best: chance to be the task's best. Gain: validation, tuned minus default. Device: search, "
+    "wall time × GPU share (CPU: cores)."
+)
+
+
+def _task_grid(analysis: Analysis, task: TaskAnalysis) -> RenderableType:
+    leaks = any(result.pair.facts.get("leaks") for result in task.results)
+    rows = [_leader_cells(standing, analysis.short) for standing in task.standings]
+    said = [analysis.headline.by_task.get(task.name, ""), task.power.text if task.power else ""]
+    note = " ".join(sentence for sentence in said if sentence)
+    title = f"{task.name}  [leak]" if leaks else task.name
+    return grid(title, _leader_columns(analysis.snapshot), rows, note)
+
+
+def _overall_grid(analysis: Analysis) -> RenderableType:
+    found = analysis.overall
+    tier_of = {name: str(n) for n, tier in enumerate(found.tiers, start=1) for name in tier}
+    columns = {"tier": "right", "backbone": "left"} | dict.fromkeys(
+        ["mean rank", "score", "win rate", "best"], "right"
+    )
+    rows = [
+        (tier_of.get(score.backbone, ""), analysis.short[score.backbone], *_score_cells(score))
+        for score in found.scores
+    ]
+    said = [found.power.text if found.power else "", found.note, overall.RULE]
+    note = " ".join(sentence for sentence in said if sentence)
+    return grid(f"across {len(found.data_sets)} data sets", columns, rows, note)
+
+
+def _score_cells(score: Score) -> Row:
+    values = (
+        (score.mean_rank, score.mean_rank_ci),
+        (score.score, score.score_ci),
+        (score.win_rate, score.win_rate_ci),
+    )
+    return (*(numbers.plain(*value) for value in values), numbers.chance(score.chance))
 
 
 def status_table(snapshot: SweepSnapshot) -> RenderableType:
@@ -63,22 +111,21 @@ _STATUS_COLUMNS = {"backbone": "left", "state": "left"} | dict.fromkeys(
 def _leader_columns(snapshot: SweepSnapshot) -> dict[str, str]:
     test = f"test {numbers.metric_title(snapshot.metric)}"
     chosen = "lr" if set(tuned_names(snapshot)) <= {"lr"} else "chosen"
-    return {"": "left", "backbone": "left", test: "right"} | dict.fromkeys(
-        ["seeds", "val", "default", "gain", chosen, "device", "params", "state"], "right"
+    return {"tier": "right", "backbone": "left", test: "right"} | dict.fromkeys(
+        ["best", "seeds", "val", "gain", chosen, "device", "params", "state"], "right"
     )
 
 
 def _leader_cells(standing: Standing, short: Mapping[str, str]) -> Row:
-    result = standing.result
-    metric = result.metric
-    place = "≈" if standing.tied else "" if standing.rank is None else str(standing.rank)
+    result, metric = standing.result, standing.result.metric
+    interval = standing.uncertainty.widest if standing.uncertainty else None
     return (
-        place,
+        "" if standing.tier is None else str(standing.tier),
         short[result.pair.backbone],
-        numbers.with_interval(final_metric(metric), result.mean, result.final.ci95),
+        numbers.with_interval(final_metric(metric), result.mean, interval),
+        numbers.chance(standing.chance),
         f"{len(result.final.by_run)}/{result.final.wanted}",
         numbers.metric_value(metric, result.tuned, unit=False),
-        numbers.metric_value(metric, result.default, unit=False),
         numbers.metric_change(metric, result.gain),
         numbers.hyperparameters(result.winner.params if result.winner else None),
         numbers.duration(result.search_device_seconds),

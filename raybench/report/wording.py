@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raybench.analysis import numbers
 from raybench.analysis.intervals import proportion_halfwidth
-from raybench.analysis.results import PairResult, pair_results
+from raybench.analysis.results import PairResult
+from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot, is_minimised
 
 _FAILURES_SHOWN = 8
 
 
-def caption(snapshot: SweepSnapshot) -> str:
+def caption(analysis: Analysis) -> str:
     """What the leaderboard's numbers are: metric, seeds, selection, interval."""
+    snapshot = analysis.snapshot
     metric = numbers.metric_title(snapshot.metric)
     direction = ", lower is better" if is_minimised(snapshot.metric) else ""
     seeds = sorted({seed for p in snapshot.pairs if p.current for seed in p.final_seeds})
     runs = f"final runs (seeds {numbers.listing(map(str, seeds))})" if seeds else "final runs"
     return (
         f"Test {metric}{direction}: mean of {runs} of {_chosen(snapshot, metric)}, "
-        f"± or [ ] the 95% t interval over {_units(snapshot)}. "
-        "Gain: validation, tuned minus default. Device: search, wall time × GPU share (CPU: cores)."
-        + _oracle(snapshot.spec)
+        f"± or [ ] the 95% interval over {_units(analysis)}." + _oracle(snapshot.spec)
     )
 
 
-def _units(snapshot: SweepSnapshot) -> str:
+def _units(analysis: Analysis) -> str:
     """What the intervals run over."""
-    crossed = {pair.folds > 1 for pair in snapshot.pairs if pair.current}
+    crossed = {pair.folds > 1 for pair in analysis.snapshot.pairs if pair.current}
     folds = "folds (Nadeau-Bengio, each fold the mean of its seeds)"
-    return {frozenset({True}): folds, frozenset({True, False}): f"seeds, or {folds}"}.get(
-        frozenset(crossed), "seeds"
+    known = [
+        s.uncertainty for ranked in analysis.standings.values() for s in ranked if s.uncertainty
+    ]
+    by_images = any(one.images for one in known)
+    seeds = "other seeds and other test images" if by_images else "other seeds (t)"
+    return {frozenset({True}): folds, frozenset({True, False}): f"{seeds}, or {folds}"}.get(
+        frozenset(crossed), seeds
     )
 
 
@@ -57,10 +62,10 @@ class FailureGroup:
     trials: tuple[int, ...]
 
 
-def failure_groups(snapshot: SweepSnapshot) -> list[FailureGroup]:
+def failure_groups(results: Sequence[PairResult]) -> list[FailureGroup]:
     """Failures of the file's pairs, equal ones together, in the file's order."""
     groups: list[FailureGroup] = []
-    for result in pair_results(snapshot):
+    for result in results:
         numbers_of: dict[tuple[str, str, str], list[int]] = {}
         for trial in result.failures:
             failure = (trial.end.failure if trial.end else None) or "failed"
@@ -70,14 +75,13 @@ def failure_groups(snapshot: SweepSnapshot) -> list[FailureGroup]:
     return groups
 
 
-def failure_lines(snapshot: SweepSnapshot) -> list[str]:
+def failure_lines(analysis: Analysis) -> list[str]:
     """One line per group of failures; the rest counted beyond the first few."""
-    short = numbers.short_names(p.backbone for p in snapshot.pairs if p.current)
     lines = [
-        f"{short[g.result.pair.backbone]} on {g.result.task}, {g.phase} "
+        f"{analysis.short[g.result.pair.backbone]} on {g.result.task}, {g.phase} "
         f"{'trial' if len(g.trials) == 1 else 'trials'} {numbers.listing(map(str, g.trials))}: "
         f"{g.failure}{': ' if g.reason else ''}{g.reason}"
-        for g in failure_groups(snapshot)
+        for g in failure_groups(analysis.results)
     ]
     more = len(lines) - _FAILURES_SHOWN
     return lines[:_FAILURES_SHOWN] + ([f"and {numbers.plural(more, 'more kind')}"] * (more > 0))

@@ -39,6 +39,12 @@ class RunResult:
     tracking_problem: str | None = None
 
     @property
+    def is_over(self) -> bool:
+        """Whether every pair has come to its end, and not all of them in vain."""
+        states = {pair.state for pair in self.snapshot.pairs if pair.current}
+        return "done" in states and states <= {"done", "failed"}
+
+    @property
     def exit_code(self) -> int:
         """0 done; 1 a pair ended failed or incomplete; 130 or 143 drained and resumable."""
         current = [pair for pair in self.snapshot.pairs if pair.current]

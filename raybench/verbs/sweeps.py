@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from raybench.verbs.output import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from raybench.records import SweepSnapshot
+    from raybench.settings import Settings
     from raybench.sweep.options import Observer
+    from raybench.sweep.run import RunResult
 
 
 def validate(arguments: argparse.Namespace) -> int:
@@ -74,20 +77,34 @@ def run(arguments: argparse.Namespace) -> int:
             tracking=not arguments.no_tracking,
             observer=observer,
         )
-    from raybench.report.tables import leaderboard_table
+    from raybench.settings import resolve_settings
 
-    if submitted is not None:
-        print(machine_line("result", True))
-    print_table(leaderboard_table(result.snapshot))
-    if is_folder:
-        from raybench.analysis.ranking import answer
-
-        print(answer(result.snapshot))
-    if submitted is not None:
-        print(machine_line("ended", result.exit_code))
+    settings = resolve_settings(arguments.home)
+    _print_results(result, settings, submitted, is_folder)
     for line in _next_steps(arguments, result, submitted):
         print(line, file=sys.stderr)
+    if not arguments.no_tracking:
+        from raybench.publishing import publish_end
+
+        publish_end(result, settings)
     return result.exit_code
+
+
+def _print_results(
+    result: RunResult, settings: Settings, submitted: Submitted | None, is_folder: bool
+) -> None:
+    """The leaderboard, between the lines that the sending side waits for."""
+    from raybench.report.tables import leaderboard_table
+    from raybench.reporting import report_of
+
+    analysis = report_of(result.snapshot, settings).analysis
+    if submitted is not None:
+        print(machine_line("result", True))
+    print_table(leaderboard_table(analysis))
+    if is_folder:
+        print("\n".join(analysis.headline.by_task.values()))
+    if submitted is not None:
+        print(machine_line("ended", result.exit_code))
 
 
 def _observer(submitted: Submitted | None, quiet: bool) -> AbstractContextManager[Observer]:
@@ -183,7 +200,9 @@ def status(arguments: argparse.Namespace) -> int:
         print(machine_line("snapshot", pack(snapshot)))
         return 0
     if arguments.json:
-        _print_summary(snapshot)
+        from raybench.analysis.contract import summarize
+
+        print_json(summarize(snapshot))
         return 0
     from raybench.report.tables import status_table
 
@@ -202,29 +221,21 @@ def _snapshot(arguments: argparse.Namespace) -> SweepSnapshot:
     return read_there(arguments.address, arguments.sweep, arguments.home)
 
 
-def _print_summary(snapshot: SweepSnapshot) -> None:
-    from raybench.analysis.contract import summarize
-
-    print_json(summarize(snapshot))
-
-
 def report(arguments: argparse.Namespace) -> int:
-    snapshot = _snapshot(arguments)
-    if arguments.html is not None:
-        from raybench.report.page import write_html
+    from raybench.reporting import Choices, Outputs, open_report
 
-        print(f"wrote {write_html(snapshot, arguments.html)}", file=sys.stderr)
-    if arguments.csv is not None:
-        from raybench.report.csv import write_csv
-
-        for path in write_csv(snapshot, arguments.csv):
+    outputs = Outputs(*(getattr(arguments, field.name) for field in fields(Outputs)))
+    choices = Choices(*(getattr(arguments, field.name) for field in fields(Choices)))
+    place = arguments.home, arguments.address
+    with open_report(arguments.sweeps, *place, choices=choices, outputs=outputs) as found:
+        for path in found.write(outputs):
             print(f"wrote {path}", file=sys.stderr)
-    if arguments.json:
-        _print_summary(snapshot)
-        return 0
-    from raybench.report.tables import leaderboard_table
+        if arguments.json:
+            print_json(found.as_json())
+        else:
+            from raybench.report.tables import leaderboard_table
 
-    print_table(leaderboard_table(snapshot))
+            print_table(leaderboard_table(found.analysis))
     return 0
 
 

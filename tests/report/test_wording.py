@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raybench.analysis.results import pair_results
+from raybench.analysis.whole import Analysis
 from raybench.report.wording import caption, failure_groups, failure_lines, sampling_note
 from tests.factories import (
     empty_snapshot,
@@ -21,10 +22,10 @@ NAME = pair_id("resnet10t")
 
 def test_caption_names_metric_direction_and_seeds() -> None:
     pair = make_pair("resnet10t", seeds=(0, 5))
-    text = caption(make_snapshot(pair, metric="val/nll"))
+    text = caption(Analysis(make_snapshot(pair, metric="val/nll")))
     assert text.startswith("Test NLL, lower is better: mean of final runs (seeds 0 and 5) of the")
     assert "oracle" not in text.lower()
-    assert caption(make_snapshot()).startswith("Test accuracy: mean of final runs of")
+    assert caption(Analysis(make_snapshot())).startswith("Test accuracy: mean of final runs of")
 
 
 def test_equal_failures_stand_together_and_many_kinds_are_counted() -> None:
@@ -34,17 +35,17 @@ def test_equal_failures_stand_together_and_many_kinds_are_counted() -> None:
         for i in range(2, 12)
     ]
     snapshot = make_snapshot(make_pair("resnet10t", [*same, *kinds]))
-    groups = failure_groups(snapshot)
+    groups = failure_groups(pair_results(snapshot))
     assert (groups[0].failure, groups[0].trials) == ("oom", (0, 1))
     assert len(groups) == 11
-    lines = failure_lines(snapshot)
+    lines = failure_lines(Analysis(snapshot))
     assert lines[0] == "resnet10t on digits, search trials 0 and 1: oom"
     assert lines[1] == "resnet10t on digits, search trial 2: user: error 2"
     assert lines[-1] == "and 3 more kinds"
 
 
 def test_no_failures() -> None:
-    assert failure_lines(empty_snapshot()) == []
+    assert failure_lines(Analysis(empty_snapshot())) == []
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,10 @@ class Store:
         self.session(ledger).project(to_the_end=False)
 
     def runs(self, sweep: str = "demo") -> dict[str, Run]:
-        """Runs by key; fails where two runs have one key."""
+        """Runs of pairs and trials by key; fails where two runs have one key."""
         found: dict[str, Run] = {}
-        for run in self.client.search_runs([self.experiment_id(sweep)]):
+        of_these = "tags.`raybench.kind` != 'sweep'"
+        for run in self.client.search_runs([self.experiment_id(sweep)], of_these):
             tags = run.data.tags
             key = tags.get("raybench.trial") or tags["raybench.pair"]
             assert key not in found, f"two runs of {key}"

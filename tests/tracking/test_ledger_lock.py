@@ -103,7 +103,8 @@ def test_the_driver_calls_tracking_at_its_start_and_its_end_only(
         write(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Ledger, "write_epoch", written)
-    monkeypatch.setattr(library, "_tracker_factory", lambda settings: lambda reader: Spy())
+    factory = lambda settings: lambda reader: Spy()  # noqa: E731
+    monkeypatch.setattr("raybench.publishing.tracker_factory", factory)
     file = write_sweep(tmp_path / "tiny.yaml", tiny_data(final={"seeds": [0]}))
     assert library.run_sweep_file(file, home=tmp_path / "home", inline=True).exit_code == 0
     assert order == ["start", *["epoch"] * 6, "finish", "stop"]
