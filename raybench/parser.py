@@ -146,6 +146,10 @@ def _add_report(verbs: Any) -> None:
     verb.add_argument(
         "--licence", metavar="PATTERN", help="of the weights: a shell pattern, several by comma"
     )
+    verb.add_argument(
+        "--no-pictures", dest="pictures", action="store_false",
+        help="leave the worst examples' pictures out of the page",
+    )  # fmt: skip
 
 
 def _add_models(verbs: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raybench.records import SweepSnapshot
-from raybench.reporting import Outputs, Report, report_of
+from raybench.reporting import Choices, Outputs, Report, report_of
 from raybench.settings import Settings, private_files
 from raybench.version import __version__
 
@@ -59,8 +59,11 @@ def _projection(settings: Settings) -> Projection:
 
 
 def publish_end(result: RunResult, settings: Settings) -> None:
-    """The page of a sweep that is over, where MLflow has all the rest of it."""
-    if result.is_over and result.tracking_problem is None:
+    """The page of a sweep that is over, where MLflow has all the rest of it.
+
+    Left out with ``RAYBENCH_PUBLISH=0``.
+    """
+    if settings.publish and result.is_over and result.tracking_problem is None:
         publish(result.snapshot, settings)
 
 
@@ -68,6 +71,8 @@ def publish(
     snapshot: SweepSnapshot, settings: Settings, patience_s: float | None = PATIENCE_S
 ) -> None:
     """The sweep's page, plots and leaderboard as files of its own run, where they have changed.
+
+    Without pictures: a tracking server has more readers than the data.
 
     What goes wrong is told, never raised. Not waited for longer than ``patience_s``: the rest is
     then left to the next run or sync.
@@ -98,7 +103,7 @@ def _publish(snapshot: SweepSnapshot, settings: Settings) -> None:
 def _send(snapshot: SweepSnapshot, settings: Settings) -> None:
     from raybench.tracking.sweep_run import send_report
 
-    report = report_of(snapshot, settings)
+    report = report_of(snapshot, settings, Choices(pictures=False))
     with private_files(settings.home):
         send_report(
             settings.tracking_uri,
@@ -117,9 +122,11 @@ def _digest(report: Report) -> str:
 
 
 def _write(report: Report, folder: Path) -> None:
+    from raybench.report.rendering import write_plots
     from raybench.tracking.sweep_run import TABLE
 
-    list(report.write(Outputs(html=folder / "report.html", plots=folder / "plots")))
+    list(report.write(Outputs(html=folder / "report.html")))
+    write_plots(report.analysis, folder / "plots", pixels=False)
     frame = report.analysis.leaderboard()
     frame.to_csv(folder / "leaderboard.csv", index=False, lineterminator="\n")
     frame.to_json(folder / TABLE, orient="split", index=False)

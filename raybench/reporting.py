@@ -44,12 +44,16 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Choices:
-    """What is asked of the analysis: see ``Analysis`` and ``analysis.constraints``."""
+    """What is asked of the analysis: see ``Analysis`` and ``analysis.constraints``.
+
+    ``pictures``: whether the page may show some of the images.
+    """
 
     reference: Literal["paper"] | None = None
     max_latency_ms: float | None = None
     max_params_m: float | None = None
     licence: str | None = None
+    pictures: bool = True
 
 
 class Report:
@@ -60,14 +64,14 @@ class Report:
     ) -> None:
         self.sources, self.settings, self.is_here = sources, settings, is_here
         self.joined: Joined = join(sources)
-        self._choices = choices
+        self.choices = choices
 
     @cached_property
     def analysis(self) -> Analysis:
         from raybench.analysis.constraints import Constraints
         from raybench.analysis.whole import Analysis
 
-        asked, joined = self._choices, self.joined
+        asked, joined = self.choices, self.joined
         return Analysis(
             joined.snapshot,
             joined.predictions,
@@ -98,10 +102,10 @@ _NOT_HERE = (
 )
 
 
-def report_of(snapshot: SweepSnapshot, settings: Settings) -> Report:
+def report_of(snapshot: SweepSnapshot, settings: Settings, choices: Choices) -> Report:
     """Of a sweep that was read already, with the predictions of its home."""
     source = Source(snapshot, StoredPredictions(PatientOnce(settings.checkpoints)))
-    return Report([source], settings, Choices(), is_here=True)
+    return Report([source], settings, choices, is_here=True)
 
 
 @contextmanager
@@ -236,7 +240,8 @@ def _write_html(report: Report, file: Path) -> Sequence[Path]:
     from raybench.thumbnails import Thumbnails
 
     cache_dir = report.settings.cache_dir if report.settings.cache_dir.is_dir() else None
-    pictures = Thumbnails(cache_dir if report.is_here else None)
+    wanted = report.choices.pictures
+    pictures = Thumbnails(cache_dir if report.is_here else None) if wanted else None
     links = _links(report)
     return [write_html(report.analysis, file, links=links, pictures=pictures, cache_dir=cache_dir)]
 

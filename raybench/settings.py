@@ -32,6 +32,7 @@ class Settings:
         cache_dir: decoded data sets and downloads.
         weights_dir: folder of weights files for machines without network (``RAYBENCH_WEIGHTS``).
         storage_url: object store of checkpoints, artefacts and data sets; None: a folder is.
+        publish: whether MLflow gets the page of a sweep that is over (``RAYBENCH_PUBLISH``).
     """
 
     home: Path
@@ -42,6 +43,7 @@ class Settings:
     cache_dir: Path
     weights_dir: Path | None = None
     storage_url: str | None = None
+    publish: bool = True
 
     @property
     def storage(self) -> str:
@@ -93,6 +95,7 @@ def resolve_settings(
         cache_dir=cache,
         weights_dir=Path(weights).expanduser().resolve() if weights else None,
         storage_url=url,
+        publish=env.get("RAYBENCH_PUBLISH", "1") != "0",
     )
 
 

@@ -15,6 +15,8 @@ from tests.specs import tiny_data, write_sweep
 
 # A token file in the home of whoever runs the tests is none of their business.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# A sweep's page takes seconds at each run's end; ``test_publishing`` asks for it.
+os.environ.setdefault("RAYBENCH_PUBLISH", "0")
 
 FolderFactory = Callable[..., Path]
 

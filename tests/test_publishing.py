@@ -63,6 +63,8 @@ def test_a_sweep_that_is_over_gets_its_page(
     published.clear()
     publishing.publish_end(RunResult(over(*states), tracking_problem="lags"), settings)
     assert not published, "what MLflow lacks comes first, by sync"
+    publishing.publish_end(RunResult(over(*states)), replace(settings, publish=False))
+    assert not published, "RAYBENCH_PUBLISH=0"
 
 
 def test_it_goes_where_the_runs_go(sent: list[dict[str, Any]], settings: Settings) -> None:
@@ -86,14 +88,20 @@ def test_its_files(
     sent: list[dict[str, Any]], settings: Settings, tmp_path: Path, monkeypatch: Any
 ) -> None:
     def write(self: Report, outputs: Outputs) -> list[Path]:
+        assert not self.choices.pictures, "a server has more readers than the data"
         return list(outputs.wanted.values())
 
+    drawn: list[bool] = []
     monkeypatch.setattr(Report, "write", write)  # the page and the plots have tests of their own
+    monkeypatch.setattr(
+        "raybench.report.rendering.write_plots", lambda *given, pixels: drawn.append(pixels)
+    )
     publishing.publish(realistic_snapshot(), settings)
     sent[0]["make"](tmp_path)
     board = (tmp_path / "leaderboard.csv").read_text().splitlines()
     assert len(board) == 1 + sum(pair.current for pair in realistic_snapshot().pairs)
     assert (tmp_path / "leaderboard.json").read_text().startswith('{"columns":["task"')
+    assert drawn == [False]
 
 
 def test_a_failure_is_told_and_not_raised(

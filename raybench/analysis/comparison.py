@@ -127,7 +127,7 @@ def t_p_value(statistic: Matrix, degrees: Matrix) -> Matrix:
     """Two-sided; NaN stays NaN."""
     from scipy.special import stdtr
 
-    return np.minimum(1.0, 2 * stdtr(degrees, -np.abs(statistic)))
+    return np.asarray(np.minimum(1.0, 2 * stdtr(degrees, -np.abs(statistic))))
 
 
 def _difference(
@@ -188,7 +188,8 @@ def image_covariance(samples: Sequence[Sample]) -> tuple[Matrix, NDArray[np.bool
     has = np.array([one.image_variance is not None for one in samples], dtype=bool)
     covariance = np.zeros((len(samples), len(samples)))
     if has.any():
-        values = np.stack([one.images for one in samples if one.image_variance is not None])
+        known = [one.images for one, keeps in zip(samples, has, strict=True) if keeps]
+        values = np.stack([np.asarray(images) for images in known])
         found = np.atleast_2d(np.cov(values)) / values.shape[1]
         covariance[np.ix_(has, has)] = found
     return covariance, has

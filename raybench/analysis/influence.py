@@ -34,7 +34,7 @@ def influence(metric: str, predictions: Predictions) -> Values | None:
 def hits(predictions: Predictions) -> Values:
     """(N,) 1 where the likeliest class is the label, else 0."""
     guesses = predictions.probabilities.argmax(axis=1)
-    return (guesses == predictions.labels).astype(np.float64)
+    return np.asarray(guesses == predictions.labels, dtype=np.float64)
 
 
 def _nll(predictions: Predictions) -> Values:
@@ -123,7 +123,7 @@ def _auroc_of(scores: Values, positive: Flags) -> Values:
 
 def _below(ordered: Values, scores: Values) -> Values:
     """Share of ``ordered`` below each score, ties counting half."""
-    left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
     return np.asarray((left + right) / (2 * len(ordered)))
 
 

@@ -105,7 +105,7 @@ def _correlation(three: Sequence[str], names: Sequence[str], found: Scores) -> f
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Rank correlation; None where one of the two is constant."""
-    ranks = [ranks_of(np.array(values, dtype=float)) for values in (first, second)]
-    if any(np.ptp(values) == 0 for values in ranks):
+    ranks = np.stack([ranks_of(np.array(values, dtype=float)) for values in (first, second)])
+    if (np.ptp(ranks, axis=1) == 0).any():
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.atleast_2d(np.corrcoef(ranks))[0, 1])

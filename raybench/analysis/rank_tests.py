@@ -92,7 +92,7 @@ def wilcoxon(names: Sequence[str], scores: Matrix) -> tuple[Paired, ...]:
     adjusted, means = holm_adjusted(p_values), gaps.mean(axis=0)
     return tuple(
         Paired(names[a], names[b], float(means[i]), float(p_values[i]), float(adjusted[i]))
-        for i, (a, b) in enumerate(zip(first, second, strict=True))
+        for i, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True))
     )
 
 

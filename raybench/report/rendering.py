@@ -56,8 +56,8 @@ def to_png(svg: str, scale: float = SCALE) -> bytes:
     return png
 
 
-def write_plots(analysis: Analysis, folder: Path) -> list[Path]:
-    """Every plot as SVG and PNG.
+def write_plots(analysis: Analysis, folder: Path, pixels: bool = True) -> list[Path]:
+    """Every plot as SVG and, with ``pixels``, PNG.
 
     Raises:
         HomeError: ``folder`` cannot be written.
@@ -67,7 +67,8 @@ def write_plots(analysis: Analysis, folder: Path) -> list[Path]:
         for stem, spec in plot.figures():
             svg = to_svg(spec)
             written.append(write_text(folder / f"{stem}.svg", svg))
-            written.append(write_bytes(folder / f"{stem}.png", to_png(svg)))
+            if pixels:
+                written.append(write_bytes(folder / f"{stem}.png", to_png(svg)))
     return written
 
 

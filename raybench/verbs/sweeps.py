@@ -95,9 +95,9 @@ def _print_results(
 ) -> None:
     """The leaderboard, between the lines that the sending side waits for."""
     from raybench.report.tables import leaderboard_table
-    from raybench.reporting import report_of
+    from raybench.reporting import Choices, report_of
 
-    analysis = report_of(result.snapshot, settings).analysis
+    analysis = report_of(result.snapshot, settings, Choices()).analysis
     if submitted is not None:
         print(machine_line("result", True))
     print_table(leaderboard_table(analysis))

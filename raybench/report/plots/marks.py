@@ -28,7 +28,7 @@ _BACKGROUND = 0.14
 _SECONDS = [0.01, 0.1, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800] + [
     3600 * hours for hours in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 ]
-ROUND = [factor * 10**power for power in range(-3, 7) for factor in (1, 2, 5)]
+ROUND = [factor * 10**power for power in range(-3, 7) for factor in (1, 2, 3, 5)]
 """Ticks of a logarithmic axis."""
 
 

@@ -105,8 +105,17 @@ def _mistakes(view: View, found: TaskMistakes | None) -> list[Block]:
     for worst in shown:
         title = f"Surest mistakes of {view.looks[worst.backbone].name}"
         blocks.append(Gallery(title, [_example(uris, example) for example in worst.examples]))
-    why = view.pictures.why if view.pictures is not None else ""
-    return [*blocks, *([Words([f"Without pictures: {why}."], "note")] if why and blocks else [])]
+    return [*blocks, Words([_about_pictures(view, bool(uris))], "note")] if blocks else []
+
+
+def _about_pictures(view: View, shown: bool) -> str:
+    if shown:
+        return (
+            "These pictures are taken from the data: look at them before you share this page, or "
+            "leave them out (raybench report --no-pictures)."
+        )
+    why = "as asked" if view.pictures is None else view.pictures.why or "none of them is kept"
+    return f"Without pictures: {why}."
 
 
 def _thumbnails(view: View, found: TaskMistakes, shown: Sequence[Worst]) -> Mapping[str, str]:

@@ -265,9 +265,9 @@ def test_budget_curves_and_who_leads(wide: Analysis, wide_plots: Plots) -> None:
     curve = task.curves[0]
     axes = wide_plots["budget"].choices["axis"]
     name = wide.short[curve.backbone]
-    for axis, budgets in zip(axes, (curve.trials, curve.device_seconds), strict=True):
+    for axis, spent in zip(axes, (curve.trials, curve.device_seconds), strict=True):
         rows = _rows(wide_plots, "budget", task=task.task, axis=axis, kind="curve", backbone=name)
-        assert [row["x"] for row in rows] == list(budgets)
+        assert [row["x"] for row in rows] == list(spent)
         assert [row["mean"] for row in rows] == pytest.approx([100 * v for v in curve.expected])
 
 
