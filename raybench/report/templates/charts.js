@@ -8,6 +8,7 @@ async function draw(plot) {
   try {
     const { view } = await vegaEmbed(plot.firstElementChild, spec, {
       mode: "vega-lite", renderer: "svg", ast: true, actions: false, config,
+      logLevel: 1,  // errors: it warns of empty panels before their task is chosen
     });
     await connect(plot, view);
     plot.dataset.drawn = "yes";
