@@ -16,6 +16,8 @@ from raybench.errors import HomeError, ResourceError, UserInputError
 from raybench.joining import Source
 from raybench.predictions import StoredPredictions
 from raybench.records import SweepSnapshot
+from raybench.report.grid import to_text
+from raybench.report.tables import leaderboard_table
 from raybench.reporting import Choices, Outputs, PatientOnce, open_report
 from raybench.storage import Store
 from tests.factories import final_trial, make_pair, make_snapshot, pair_id, realistic_snapshot
@@ -200,6 +202,11 @@ def test_choices_reach_the_analysis(finished_home: Path) -> None:
         constraints = found.analysis.constraints
     assert (constraints.max_latency_ms, constraints.max_params_m) == (5.0, 2.0)
     assert constraints.licence == "mit,apache*" and found.analysis.literature is not None
+    text = to_text(leaderboard_table(found.analysis), 200)
+    assert "Under the limits (at most 5 ms for one image, at most 2 M parameters" in text
+    assert found.analysis.literature.title in text
+    assert "6 claims cannot be put to this sweep" in text
+    assert found.as_json()["limits"]["constraints"]["max_params_m"] == 2.0
 
 
 # -- a store that is out of reach ------------------------------------------------------------------

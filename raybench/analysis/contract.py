@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from raybench.analysis.constraints import remaining
 from raybench.analysis.results import FinalValues, PairResult, pair_result
 from raybench.analysis.tunability_json import tunability_json
 from raybench.records import SweepSnapshot, TrialRow
@@ -40,7 +41,8 @@ def summarize(snapshot: SweepSnapshot) -> dict[str, Any]:
 def report_json(analysis: Analysis) -> dict[str, Any]:
     """``summarize`` and what follows from it: ``headline``, ``tasks``, ``overall``, ``tunability``.
 
-    ``literature`` and ``notes`` stand there only where they were asked for, or there are any.
+    ``limits``, ``literature`` and ``notes`` stand there only where they were asked for, or there
+    are any.
     """
     found = summarize(analysis.snapshot) | {
         "headline": dataclasses.asdict(analysis.headline),
@@ -48,6 +50,8 @@ def report_json(analysis: Analysis) -> dict[str, Any]:
         "overall": _overall_json(analysis.overall),
         "tunability": tunability_json(analysis),
     }
+    if analysis.constraints:
+        found["limits"] = dataclasses.asdict(remaining(analysis, analysis.constraints))
     if analysis.literature is not None:
         found["literature"] = dataclasses.asdict(analysis.literature)
     return found | ({"notes": list(analysis.notes)} if analysis.notes else {})

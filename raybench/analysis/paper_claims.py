@@ -42,6 +42,10 @@ class Claim:
     verdict: Verdict
     because: str
 
+    @property
+    def is_judged(self) -> bool:
+        return self.verdict != "not in this sweep"
+
 
 @dataclass(frozen=True, slots=True)
 class _Contest:

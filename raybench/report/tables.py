@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import comparison, numbers, overall
+from raybench.analysis.constraints import remaining
 from raybench.analysis.cost import sweep_cost_tables
 from raybench.analysis.overall import Score
 from raybench.analysis.ranking import Standing
@@ -37,11 +38,31 @@ def leaderboard_table(analysis: Analysis) -> RenderableType:
     costs = sweep_cost_tables(snapshot)
     parts += [Text(), cost_grids(costs)] if costs else []
     parts += [Text(), Text(" ".join(analysis.tunability.sentences[:2])), Text()]
+    parts += [*_within_limits(analysis), *_literature(analysis)]
     parts.append(Text(f"{caption(analysis)} {_COLUMNS_NOTE} {comparison.RULE}", style="dim"))
     marks = [*analysis.notes, *leak_notes(snapshot), *warnings(analysis)]
     parts += [Text(f"! {line}", style="yellow") for line in _first(marks)]
     parts += [Text(f"x {line}", style="red") for line in failure_lines(analysis)]
     return Group(*parts)
+
+
+def _within_limits(analysis: Analysis) -> list[RenderableType]:
+    sentences = remaining(analysis, analysis.constraints).sentences if analysis.constraints else ()
+    return [*(Text(sentence) for sentence in sentences), Text()] if sentences else []
+
+
+def _literature(analysis: Analysis) -> list[RenderableType]:
+    """What was asked of the paper, claim by claim."""
+    found = analysis.literature
+    if found is None:
+        return []
+    columns = dict.fromkeys(["claim", "at", "here", "because"], "left")
+    judged = [claim for claim in found.claims if claim.is_judged]
+    rows = [(claim.text, claim.config, claim.verdict, claim.because) for claim in judged]
+    open_ = len({c.text for c in found.claims} - {c.text for c in judged})
+    missing = [f"{numbers.plural(open_, 'claim')} cannot be put to this sweep."] if open_ else []
+    note = " ".join((f"{found.source}.", *missing, *found.notes))
+    return [grid(found.title, columns, rows, note), Text()]
 
 
 def _first(lines: Sequence[str]) -> list[str]:

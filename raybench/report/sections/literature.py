@@ -10,7 +10,6 @@ from raybench.analysis.paper_domains import DomainRanking
 from raybench.report.blocks import Block, Cell, Column, Row, Section, Table, Words
 from raybench.report.view import View
 
-_ABSENT = "not in this sweep"
 _TONES = {"holds": "state good", "does not hold": "state bad"}
 
 
@@ -19,8 +18,8 @@ def literature_section(view: View) -> Section | None:
     found = view.analysis.literature
     if found is None:
         return None
-    judged = [claim for claim in found.claims if claim.verdict != _ABSENT]
-    absent = dict.fromkeys(claim.text for claim in found.claims if claim.verdict == _ABSENT)
+    judged = [claim for claim in found.claims if claim.is_judged]
+    absent = dict.fromkeys(claim.text for claim in found.claims if not claim.is_judged)
     domains = [domain for domain in found.domains if domain.sweep]
     blocks: list[Block] = [
         Words([f"{found.title}. {found.source}"], "note"),
