@@ -183,10 +183,15 @@ def test_status_and_report_are_those_of_the_home_itself(
 ) -> None:
     here = ("--home", finished_home)
     answer(server, raybench.open("tiny", home=finished_home).snapshot(), times=6)
-    for verb in ("status", "report"):
-        for option in ([], ["--json"]):
-            local = told(capsys, verb, "tiny", *here, *option)
-            assert told(capsys, verb, "tiny", "--address", server.url, *option) == local
+    for option in ([], ["--json"]):
+        local = told(capsys, "status", "tiny", *here, *option)
+        assert told(capsys, "status", "tiny", "--address", server.url, *option) == local
+    _, out, _ = told(capsys, "report", "tiny", "--address", server.url)
+    assert "! The predictions are on the cluster and were not read" in out
+    _, out, _ = told(capsys, "report", "tiny", "--address", server.url, "--json")
+    _, local_out, _ = told(capsys, "report", "tiny", *here, "--json")
+    found, local_json = json.loads(out), json.loads(local_out)
+    assert found["pairs"] == local_json["pairs"] and len(found["notes"]) == 1
     page, tables = tmp_path / "page.html", tmp_path / "tables"
     code, _, _ = told(
         capsys, "report", "tiny", "--address", server.url, "--html", page, "--csv", tables
