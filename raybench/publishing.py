@@ -34,7 +34,7 @@ def tracker_factory(settings: Settings) -> Callable[[Callable[[], SweepReader]],
 
 
 def sync_all(reader: SweepReader, settings: Settings, tell: Callable[[str], None]) -> SyncResult:
-    """Complete or rebuild MLflow's side of a sweep, its page included.
+    """Complete or rebuild MLflow's side of a sweep, its page included (``RAYBENCH_PUBLISH``).
 
     Raises:
         ResourceError: the tracking store cannot be reached or refuses.
@@ -43,7 +43,8 @@ def sync_all(reader: SweepReader, settings: Settings, tell: Callable[[str], None
 
     with private_files(settings.home):
         result = sync(reader, _projection(settings), tell)
-    publish(reader.snapshot(), settings, patience_s=None)
+    if settings.publish:
+        publish(reader.snapshot(), settings, patience_s=None)
     return result
 
 

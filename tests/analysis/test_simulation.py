@@ -203,7 +203,7 @@ def test_the_gap_is_found_with_images_too(seeds: int, seed_spread: float) -> Non
 def test_the_data_sets_that_the_power_line_names_are_enough() -> None:
     """Wilcoxon's test of normal gaps; the number is rounded up, so 80% at least."""
     gaps = 0.1 + 0.15 * np.array([-1.0, 1.0] * 3) * (5 / 6) ** 0.5
-    planned = data_set_power(gaps.tolist(), "a", "b", separated=False, tests=1)
+    planned = data_set_power(gaps.tolist(), "a", "b", separated=False, tests=1, metric="test/accuracy")
     assert planned.more_data_sets is not None
     count = 6 + planned.more_data_sets
     assert count >= 8 / WILCOXON_EFFICIENCY

@@ -17,12 +17,6 @@ from tests.tracking.mlflow_server import MlflowServer
 from tests.tracking.mlflow_state import Store
 
 
-@pytest.fixture(autouse=True)
-def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``sync`` also sends the sweep's page, which takes seconds: ``tests/test_publishing.py``."""
-    monkeypatch.setattr("raybench.publishing.publish", lambda *given, **options: None)
-
-
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"

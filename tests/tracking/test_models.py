@@ -62,6 +62,7 @@ def expected(images: np.ndarray, store: Store) -> np.ndarray:
     return np.asarray(logits.softmax(1))
 
 
+@pytest.mark.slow
 def test_the_winner_loads_and_predicts(store: Store, tmp_path: Path) -> None:
     store.send(FakeLedger(done_pair(store.checkpoint_root)))
     model = load(store, tmp_path / "model")
