@@ -93,7 +93,7 @@ def test_two_at_once_refused_drained_resumed_and_read(head: RayHead, tmp_path: P
     assert resumed["pairs"][0]["epochs"] > epochs and resumed["attempt"] == 2
     assert resumed["pairs"][0]["trials"]["complete"] == 0  # it is the same trial that went on
 
-    table = head.raybench("report", "short")
+    table = head.raybench("report", "short", "--address", head.address)
     assert table.returncode == 0 and table.stdout == out
 
 
