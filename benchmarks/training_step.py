@@ -91,6 +91,7 @@ def make_task(folder: Path, count: int, size: int, crop: int | None) -> Task:
         images=images,
         labels=labels,
         ids=tuple(str(index) for index in range(len(labels))),
+        groups=(None,) * len(labels),
         classes=tuple(str(index) for index in range(CLASSES)),
         train=np.arange(count),
         val=held_out,
