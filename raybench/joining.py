@@ -13,6 +13,7 @@ from typing import Any
 
 from raybench.analysis.numbers import clean, listing
 from raybench.analysis.results import task_name
+from raybench.copies import count_once
 from raybench.errors import UserInputError
 from raybench.predictions import NO_PREDICTIONS, Predictions, PredictionSource
 from raybench.records import PairRow, SweepSnapshot, TrialRow
@@ -27,6 +28,7 @@ class Source:
 
     Attributes:
         predictions: of its finals.
+        given: what the user calls it: its name, a bundle's file; empty: its name.
         splits: gives name -> one JSON list per image: id, SHA-256, class, part
             (``datasets.manifest.Manifest.text``); large, so only when asked for.
     """
@@ -34,6 +36,7 @@ class Source:
     snapshot: SweepSnapshot
     predictions: PredictionSource = NO_PREDICTIONS
     splits: Callable[[], Mapping[str, str]] = dict
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Joined:
     Attributes:
         names: of the sweeps, each once.
         ids: of each sweep: what a pair's id is here.
-        notes: what cannot be compared, in words.
+        notes: what was given twice, and what cannot be compared, in words.
     """
 
     snapshot: SweepSnapshot
@@ -54,10 +57,10 @@ class Joined:
 
 
 def join(sources: Sequence[Source]) -> Joined:
-    """One sweep as it is; several side by side.
+    """One sweep as it is; several side by side, what several of them hold once.
 
     Raises:
-        UserInputError: they are measured by different metrics.
+        UserInputError: they are measured by different metrics, or one is given twice.
     """
     if len(sources) == 1:
         (only,) = sources
@@ -65,6 +68,9 @@ def join(sources: Sequence[Source]) -> Joined:
         return Joined(only.snapshot, only.predictions, (only.snapshot.sweep,), (same,))
     _check_metrics(sources)
     names = unique_names(source.snapshot.sweep for source in sources)
+    given = [source.given or source.snapshot.sweep for source in sources]
+    once, copied = count_once([source.snapshot for source in sources], given, names)
+    sources = [replace(s, snapshot=snapshot) for s, snapshot in zip(sources, once, strict=True)]
     ids = Counter(pair.id for source in sources for pair in source.snapshot.pairs)
     twice = {pair_id for pair_id, times in ids.items() if times > 1}
     renamed = [
@@ -76,7 +82,7 @@ def join(sources: Sequence[Source]) -> Joined:
         predictions=_JoinedPredictions(renamed),
         names=tuple(names),
         ids=tuple({p.id: one.new_id(p.id) for p in one.source.snapshot.pairs} for one in renamed),
-        notes=tuple(_notes(renamed)),
+        notes=(*copied, *_notes(renamed)),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from raybench.anonymity import without_traces
 from raybench.errors import ResourceError, UserInputError
-from raybench.joining import Joined, Source, join
+from raybench.joining import Joined, Source, join, unique_names
 from raybench.predictions import StoredPredictions
 from raybench.settings import Settings, resolve_settings
 from raybench.storage import Store
@@ -73,7 +75,7 @@ class Report:
 
         asked, joined = self.choices, self.joined
         return Analysis(
-            joined.snapshot,
+            shareable(joined.snapshot),
             joined.predictions,
             constraints=Constraints(asked.max_latency_ms, asked.max_params_m, asked.licence),
             reference=asked.reference,
@@ -95,6 +97,23 @@ class Report:
         """
         for name, place in outputs.wanted.items():
             yield from _WRITERS[name](self, place)
+
+
+def shareable(snapshot: SweepSnapshot) -> SweepSnapshot:
+    """As a bundle has it: what is made of a report is sent on. Only who holds the lease stays.
+
+    Backbones whose weights lie in two folders under one name stay two.
+    """
+    clean = without_traces(snapshot)
+    shortened = {
+        raw.backbone: pair.backbone for raw, pair in zip(snapshot.pairs, clean.pairs, strict=True)
+    }
+    names = dict(zip(shortened, unique_names(shortened.values()), strict=True))
+    pairs = tuple(
+        replace(pair, backbone=names[raw.backbone])
+        for raw, pair in zip(snapshot.pairs, clean.pairs, strict=True)
+    )
+    return replace(clean, pairs=pairs, lease=snapshot.lease)
 
 
 _NOT_HERE = (
@@ -129,10 +148,15 @@ def open_report(
         UserInputError: every mistake at once.
         HomeError, ResourceError: what cannot be read.
     """
+    from raybench.bundle.reading import is_bundle
+
     settings = resolve_settings(home)
     mistakes = _mistakes(outputs or Outputs(), choices or Choices(), address)
+    if address is not None and names and all(map(is_bundle, names)):
+        mistakes.append("--address is where sweeps are, and only bundles are named; leave it out")
     sources: list[Source] = []
     with ExitStack() as stack:
+        stack.enter_context(first_few(logging.getLogger("raybench.predictions")))
         place = _Place(settings, home, address, stack)
         wanted: Sequence[str | None] = names or [None]
         for name in wanted:
@@ -149,6 +173,8 @@ def _mistakes(outputs: Outputs, choices: Choices, address: str | None) -> list[s
     found = []
     for name, place in outputs.wanted.items():
         is_folder = name in ("csv", "parquet", "plots")
+        if str(place) == "-":
+            found.append(f"--{name} writes no stdout, which is for --json; give it a place")
         if is_folder and place.exists() and not place.is_dir():
             found.append(f"--{name} is for a folder, and {place} is a file")
         if not is_folder and place.is_dir():
@@ -188,7 +214,8 @@ class _Place:
         from raybench.bundle.reading import Bundle, is_bundle
 
         if name is not None and is_bundle(name):
-            return self._stack.enter_context(Bundle(Path(name))).sources()
+            bundle = self._stack.enter_context(Bundle(Path(name)))
+            return [replace(source, given=name) for source in bundle.sources()]
         if self._address is not None:
             from raybench.cluster.client import connect
             from raybench.cluster.errands import read_snapshot
@@ -230,6 +257,29 @@ class PatientOnce:
         except ResourceError as error:
             self._trouble = error
             raise
+
+
+@contextmanager
+def first_few(logger: logging.Logger, count: int = 3) -> Iterator[None]:
+    """Lets the first of its messages through, each once; at the end says how many more there were.
+
+    A bundle without predictions lacks as many files as there are finals.
+    """
+    seen: set[str] = set()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in seen
+        seen.add(message)
+        return is_new and len(seen) <= count
+
+    logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_wanted)
+        if len(seen) > count:
+            logger.warning("and %d more of that kind", len(seen) - count)
 
 
 # -- writers, by the name of their output ---------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raybench.bundle import packing, reading
@@ -68,6 +69,13 @@ def refusal(file: Path) -> RaybenchError:
         for source in found.sources():
             source.splits()
             read_predictions(source)
+    return caught.value
+
+
+def opening_refused(file: Path) -> RaybenchError:
+    """What opening it says, before anything of it is asked for."""
+    with pytest.raises((DataError, ResourceError)) as caught:
+        Bundle(file)
     return caught.value
 
 
@@ -201,10 +209,10 @@ def telling(source: Source, said: str, host: str) -> Source:
 
 def test_what_was_changed_is_said(packed: Path, tmp_path: Path) -> None:
     for name, content in members(packed).items():
-        if name.startswith("quickstart/") and not name.endswith("sweep.yaml"):
-            changed = members(packed) | {name: content.replace(b"0", b"1")}
+        if name != MANIFEST:
+            changed = members(packed) | {name: content + b" "}
             file = repacked(tmp_path / "changed.zip", changed, manifest=False)
-            error = refusal(file)
+            error = opening_refused(file)
             assert error.exit_code == 2 and f"was changed: {name} is not what" in str(error)
 
 
@@ -213,6 +221,7 @@ def test_what_was_changed_is_said(packed: Path, tmp_path: Path) -> None:
     [
         (lambda m: m | {"more": b"x"}, "more is in no list"),
         (lambda m: {n: c for n, c in m.items() if "ledger" not in n}, "ledger.json is missing"),
+        (lambda m: m | dict.fromkeys("abcde", b"x"), "c is in no list; and 2 more"),
         (lambda m: {n: c for n, c in m.items() if n != MANIFEST}, "has no MANIFEST.json"),
         (lambda m: m | {MANIFEST: b"[]"}, "says nothing"),
         (lambda m: m | {MANIFEST: b"{"}, "is damaged: MANIFEST.json"),
@@ -268,9 +277,48 @@ def test_damaged_bytes_are_said(packed: Path) -> None:
     assert "is damaged: quickstart/ledger.json" in str(refusal(packed))
 
 
+def test_damage_anywhere_is_said_or_changes_nothing(packed: Path, tmp_path: Path) -> None:
+    """A byte is overwritten at 300 places; what zip does not read (dates, modes) may be any."""
+    whole, contents = packed.read_bytes(), members(packed)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 300).tolist():
+        packed.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            with Bundle(packed) as found:
+                assert {n: found.get(n) for n in contents if n != MANIFEST}.items() <= (
+                    contents.items()
+                )
+        except RaybenchError as error:
+            assert error.exit_code == 2, place
+
+
+def test_splits_that_nobody_reads_are_checked(packed: Path) -> None:
+    content = bytearray(packed.read_bytes())
+    with zipfile.ZipFile(packed) as archive:
+        info = archive.getinfo(f"quickstart/splits/{next(iter(SPLITS))}.jsonl")
+    start = info.header_offset + 30 + len(info.filename)
+    content[start : start + info.compress_size] = bytes(info.compress_size)
+    packed.write_bytes(content)
+    assert "is damaged: quickstart/splits/" in str(opening_refused(packed))
+
+
+@pytest.mark.parametrize("name", ["b.bundle", "b", "b.zip"])
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04 and no more"])
+def test_a_file_is_a_bundle_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    assert is_bundle(name)
+    error = opening_refused(Path(name))
+    assert error.exit_code == 2 and f"{name} is damaged or no bundle (" in str(error)
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     error = refusal(tmp_path / "none.zip")
-    assert error.exit_code == 3 and "No such file" in str(error)
+    assert error.exit_code == 2 and "none.zip is not there; give a file that" in str(error)
+    folder = refusal(tmp_path)
+    assert folder.exit_code == 2 and "is a folder; give" in str(folder)
 
 
 def test_predictions_outside_of_it_are_not_read(packed: Path, source: Source) -> None:
@@ -292,5 +340,5 @@ def test_a_file_or_a_sweep(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     packed.rename("odd")
     Path("quickstart").mkdir()
     Path("notes").write_text("no bundle")
-    assert is_bundle("odd") and is_bundle("./x") and is_bundle("gone.zip")
-    assert not is_bundle("quickstart") and not is_bundle("notes") and not is_bundle("v1.2")
+    assert all(map(is_bundle, ("odd", "notes", "./x", "gone.zip")))
+    assert not is_bundle("quickstart") and not is_bundle("v1.2")

@@ -13,6 +13,7 @@ from raybench.errors import UserInputError
 from raybench.joining import Source, join, unique_names
 from raybench.predictions import Predictions, StoredPredictions
 from raybench.records import SweepSnapshot, TrialRow
+from raybench.seeding import derive_seed
 from raybench.storage import Store
 from tests.factories import FACTS, final_trial, make_pair, make_snapshot, pair_id, search_trial
 from tests.measurements import make_profile
@@ -20,13 +21,28 @@ from tests.prediction_files import with_predictions
 
 
 def sweep(name: str, *pairs: tuple[str, str], **changes: Any) -> SweepSnapshot:
-    """Pairs of backbone and data set with one search trial and two finals each."""
+    """Pairs of backbone and data set with one search trial and two finals each, at its own hour."""
     rows = []
     for backbone, dataset in pairs:
         key = pair_id(backbone, dataset)
         finals = (final_trial(key, 0, 0, 0.9), final_trial(key, 1, 1, 0.8))
-        rows.append(make_pair(backbone, (search_trial(key, 0), *finals), dataset))
+        trials = [ended_later(t, derive_seed(0, name)) for t in (search_trial(key, 0), *finals)]
+        rows.append(make_pair(backbone, trials, dataset))
     return replace(make_snapshot(*rows), sweep=name, **changes)
+
+
+def ended_later(trial: TrialRow, seconds: float) -> TrialRow:
+    assert trial.end is not None
+    return replace(trial, end=replace(trial.end, finished_at=trial.end.finished_at + seconds))
+
+
+def run_again(snapshot: SweepSnapshot) -> SweepSnapshot:
+    """The same sweep with the same results, of another day."""
+    pairs = tuple(
+        replace(pair, trials=tuple(ended_later(trial, 86_400) for trial in pair.trials))
+        for pair in snapshot.pairs
+    )
+    return replace(snapshot, pairs=pairs)
 
 
 def with_facts(snapshot: SweepSnapshot, facts: Mapping[str, Any]) -> SweepSnapshot:
@@ -68,9 +84,10 @@ def test_who_stands_in_several_is_told_apart_on_all_of_its_tasks() -> None:
     ]
 
 
-def test_equal_sweeps_of_two_bundles_are_told_apart() -> None:
+def test_two_runs_of_one_sweep_are_told_apart() -> None:
+    """Though all of their numbers agree."""
     same = sweep("a", ("x", "digits"))
-    joined = join([Source(same), Source(same)])
+    joined = join([Source(same), Source(run_again(same))])
     (one, other), (old,) = joined.snapshot.pairs, same.pairs
     assert joined.names == ("a", "a-2")
     assert (one.backbone, other.backbone) == ("x (a)", "x (a-2)")
@@ -95,8 +112,9 @@ def test_other_metrics_are_refused_all_of_them() -> None:
 def test_predictions_come_from_the_sweep_that_wrote_them(tmp_path: Path) -> None:
     """Also where both have a trial of the same key, which its file names."""
     both = []
-    for folder in ("one", "other"):
-        whole = with_predictions(sweep("a", ("x", "digits")), tmp_path / folder, len(folder))
+    one = sweep("a", ("x", "digits"))
+    for folder, found in (("one", one), ("other", run_again(one))):
+        whole = with_predictions(found, tmp_path / folder, len(folder))
         both.append(Source(whole, StoredPredictions(Store(tmp_path / folder))))
     joined = join(both)
     found = [
@@ -116,7 +134,7 @@ def test_the_source_hears_its_own_names() -> None:
             return None
 
     same = sweep("a", ("x", "digits"))
-    joined = join([Source(same, Listening()), Source(same, Listening())])
+    joined = join([Source(same, Listening()), Source(run_again(same), Listening())])
     for trial in joined.snapshot.pairs[1].trials:
         joined.predictions.read(trial)
     assert heard == [trial.key for trial in same.pairs[0].trials]

@@ -76,7 +76,7 @@ def test_it_goes_where_the_runs_go(sent: list[dict[str, Any]], settings: Setting
 
 def test_its_digest_is_of_what_is_shown(sent: list[dict[str, Any]], settings: Settings) -> None:
     snapshot = realistic_snapshot()
-    held = replace(snapshot, lease={"host": "x"})
+    held = replace(snapshot, lease={"host": "node7"})
     other = replace(snapshot, pairs=snapshot.pairs[1:])
     for one in (snapshot, held, other):
         publishing.publish(one, settings)

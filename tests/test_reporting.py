@@ -72,7 +72,7 @@ def test_splits_travel_with_it(packed: Path) -> None:
 def test_a_changed_bundle_ends_with_2(packed: Path, capsys: Captured) -> None:
     packed.write_bytes(packed.read_bytes()[:-200])
     code, out, err = told(capsys, packed, "--json")
-    assert (code, out) == (2, "") and "tiny.zip is no zip file" in err
+    assert (code, out) == (2, "") and "tiny.zip is damaged or no bundle" in err
 
 
 # -- several -------------------------------------------------------------------------------------
@@ -82,15 +82,23 @@ def test_sweeps_and_bundles_are_joined(
     finished_home: Path, packed: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     other = bundled(realistic_snapshot(), tmp_path / "other")
-    code, out, err = told(capsys, "tiny", packed, other, "--home", finished_home, "--json")
+    code, out, err = told(capsys, "tiny", other, "--home", finished_home, "--json")
     found = json.loads(out)
     assert (code, err) == (0, "")
-    assert found["sweeps"] == ["tiny", "tiny-2", "quickstart"]
-    labels = [pair["backbone"] for pair in found["pairs"]]
-    assert any(label.endswith("(tiny)") for label in labels)
-    assert any(label.endswith("(tiny-2)") for label in labels)
+    assert found["sweeps"] == ["tiny", "quickstart"]
     ids = [pair["id"] for pair in found["pairs"]]
-    assert len(ids) == len(set(ids)) == 2 + sum(p.current for p in realistic_snapshot().pairs)
+    assert len(ids) == len(set(ids)) == 1 + sum(p.current for p in realistic_snapshot().pairs)
+    _, out, _ = told(capsys, packed, other, "--json")
+    assert json.loads(out) | {"lease": None} == found | {"lease": None}
+
+
+@pytest.mark.parametrize("names", [("tiny", "tiny"), ("tiny", "b"), ("b", "tiny"), ("b", "b")])
+def test_a_sweep_is_not_joined_with_itself(
+    finished_home: Path, packed: Path, capsys: Captured, names: tuple[str, str]
+) -> None:
+    given = [packed if name == "b" else name for name in names]
+    code, out, err = told(capsys, *given, "--home", finished_home)
+    assert (code, out) == (2, "") and "compared with" in err and str(given[1]) in err
 
 
 def test_notes_stand_beside_the_numbers(finished_home: Path, tmp_path: Path) -> None:
@@ -145,8 +153,46 @@ def test_all_mistakes_come_at_once(finished_home: Path, tmp_path: Path, capsys: 
     )  # fmt: skip
     assert (code, out) == (2, "") and not list(tmp_path.glob("*.html"))
     words = ("--csv is for a folder", "--html is for a file", "--max-params-m got 0",
-             "no sweep 'nosuch'", "bad.zip is no zip file")  # fmt: skip
+             "no sweep 'nosuch'", "bad.zip is damaged or no bundle")  # fmt: skip
     assert len(err.splitlines()) == len(words) and all(word in err for word in words)
+
+
+def test_stdout_is_for_json(finished_home: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(UserInputError, match="--html writes no stdout, which is for --json"),
+        open_report(["tiny"], finished_home, outputs=Outputs(html=Path("-"))),
+    ):
+        raise AssertionError("refused before")
+
+
+def test_a_cluster_is_not_asked_for_bundles(packed: Path, capsys: Captured) -> None:
+    code, out, err = told(capsys, packed, "--address", "http://127.0.0.1:1")
+    assert (code, out) == (2, "") and "--address is where sweeps are, and only bundles" in err
+
+
+@pytest.mark.parametrize(("given", "words"), [("x/", "is a folder"), ("none.zip", "is not there")])
+def test_a_place_without_a_bundle_ends_with_2(
+    tmp_path: Path, monkeypatch: Any, capsys: Captured, given: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x").mkdir()
+    code, out, err = told(capsys, given)
+    assert (code, out) == (2, "") and words in err and "or a sweep's name" in err
+
+
+def test_files_that_a_bundle_lacks_are_named_three_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = with_predictions(realistic_snapshot(), tmp_path / "gone")
+    finals = [t for p in whole.pairs for t in p.final_trials() if t.state == "complete"]
+    bare = write_bundle([Source(whole)], tmp_path / "bare.zip")
+    with open_report([str(bare)]) as found:
+        for trial in [*finals, *finals]:
+            assert found.joined.predictions.read(trial) is None
+    *first, last = (record.getMessage() for record in caplog.records)
+    assert len(first) == len(set(first)) == 3
+    assert last == f"and {len(finals) - 3} more of that kind"
 
 
 def test_two_outputs_cannot_share_a_place(finished_home: Path, tmp_path: Path) -> None:

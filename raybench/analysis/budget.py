@@ -39,7 +39,8 @@ NOTE = (
     "with what they reached, diverged ones as the task's worst value; crashes don't count. Ladder "
     "trials are chosen points and a sampler learns from earlier ones, so a curve is about these "
     "trials in random order, not about another search, and its last point is just the best one "
-    "seen. A search that has ended stands with its best. Device seconds: of k average trials."
+    "seen. A search that has ended stands with its best. Device seconds: of k average trials; a "
+    "lead counts from where two backbones have one."
 )
 
 
@@ -106,7 +107,8 @@ class Budget:
         steady = [task.task for task in shown if not any(task.flips(axis) for axis in AXES)]
         if steady:
             flips.append(
-                f"On {numbers.listing(steady)} one backbone is expected best at any budget."
+                f"On {numbers.listing(steady)} one backbone is expected best at any budget that "
+                "gives two of them a trial."
             )
         return tuple(flips)
 
@@ -158,17 +160,14 @@ def _flip_sentence(task: TaskBudget, axis: Axis, short: Mapping[str, str]) -> st
     found = task.on(axis)
     left_out = len(found) - _LEADERS_NAMED
     shown = found if left_out <= 0 else (found[0], found[-1])
-    parts = [f"{short[leader.backbone]} {_words(leader, task)}" for leader in shown]
+    parts = [f"{short[leader.backbone]} {_words(leader)}" for leader in shown]
     between = f", with {numbers.plural(len(found) - 2, 'change')} between" if left_out > 0 else ""
     return f"On {task.task} the expected best is {numbers.listing(parts)}{between}."
 
 
-def _words(leader: Leader, task: TaskBudget) -> str:
+def _words(leader: Leader) -> str:
     if leader.axis == "trials":
         start = numbers.plural(round(leader.start), "trial")
     else:
         start = f"{numbers.duration(leader.start)} of device time"
-    rivals = sum(curve.device_seconds[0] <= leader.start for curve in task.curves)
-    if leader.axis == "device_seconds" and rivals == 1:
-        return f"from {start} on (the only one with a trial by then)"
-    return f"from {start} on ({numbers.chance(leader.chance)} of orders)"
+    return f"from {start} on ({numbers.chance(leader.chance)} of orders at its start)"

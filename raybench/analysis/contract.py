@@ -65,7 +65,7 @@ def _task_json(task: TaskAnalysis) -> dict[str, Any]:
         "subset": task.subset,
         "metric": task.metric,
         "tiers": [list(tier) for tier in task.comparison.tiers],
-        "chances": dict(task.chances.best) if task.chances else None,
+        "chances": {s.result.pair.id: s.chance for s in task.standings} if task.chances else None,
         "standings": [_standing_json(task, standing) for standing in task.standings],
         "power": dataclasses.asdict(task.power) if task.power else None,
     }
@@ -82,6 +82,7 @@ def _standing_json(task: TaskAnalysis, standing: Standing) -> dict[str, Any]:
         "rank": standing.rank,
         "tier": standing.tier,
         "tied": standing.tied,
+        "loose": standing.loose,
         "ci95": {
             "seeds": _ends(sure.seeds if sure else None),
             "images": _ends(sure.images if sure else None),
@@ -94,8 +95,12 @@ def _standing_json(task: TaskAnalysis, standing: Standing) -> dict[str, Any]:
 
 
 def _overall_json(overall: Overall) -> dict[str, Any]:
+    """``chance_of``: what the backbones' ``chance`` is of, in words."""
+    best = overall.chances
     return {
         "data_sets": list(overall.data_sets),
+        "metric": overall.metric,
+        "chance_of": f"{best.of} over {best.scope}" if best else None,
         "backbones": [dataclasses.asdict(score) for score in overall.scores],
         "tiers": [list(tier) for tier in overall.tiers],
         "critical_difference": _optional(overall.critical_difference),

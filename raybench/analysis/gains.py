@@ -16,6 +16,7 @@ from raybench.analysis.rank_change import RankChange, rank_change
 from raybench.analysis.results import PairResult, final_metric
 from raybench.analysis.reversals import Side, tested_side
 from raybench.analysis.samples import Sample
+from raybench.analysis.uncertainty import uncertainties
 
 if TYPE_CHECKING:
     from raybench.analysis.whole import Analysis
@@ -153,8 +154,10 @@ def _change(analysis: Analysis, task: str, default: Sequence[Sample]) -> RankCha
     results, metric = analysis.by_task[task], analysis.snapshot.metric
     if default:
         names = {result.pair.id: result.pair.backbone for result in results}
-        before = tested_side(compare(default), names)
-        after = tested_side(analysis.tasks[task].comparison, names)
+        found = analysis.tasks[task]
+        sure = uncertainties(default, found.dataset, found.subset)
+        before = tested_side(compare(default), names, sure)
+        after = tested_side(found.comparison, names, found.uncertainties)
         return rank_change(results, "test", final_metric(metric), before, after)
     before = Side({r.pair.backbone: r.default for r in results if r.default is not None})
     after = Side({r.pair.backbone: r.tuned for r in results if r.tuned is not None})

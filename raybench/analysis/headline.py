@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,13 +55,13 @@ def headline(
 
 
 def likeliest(best: Chances, names: Mapping[str, str]) -> str:
-    """``a or b: 62% and 24% to be best``; the first at least."""
+    """``a or b: 62% and 24% to be best``; the first at least, and what they are chances of."""
     first, *others = list(best.best)[:_NAMED]
     named = [first, *(key for key in others if best.best[key] >= _LIKELY)]
     *before, last = (names[key] for key in named)
     words = f"{', '.join(before)} or {last}" if before else last
     chances = numbers.listing(numbers.chance(best.best[key]) for key in named)
-    return f"{words}: {chances} to be best"
+    return f"{words}: {chances} {best.of}"
 
 
 def _first(tasks: Mapping[str, TaskAnalysis], overall: Overall, short: Mapping[str, str]) -> str:
@@ -79,14 +80,17 @@ def _first(tasks: Mapping[str, TaskAnalysis], overall: Overall, short: Mapping[s
 def _over_data_sets(
     tasks: Mapping[str, TaskAnalysis], overall: Overall, short: Mapping[str, str]
 ) -> str:
+    """Under six data sets the tiers within the tasks first: they are all that is shown."""
     leader = overall.scores[0].backbone
-    start = f"{short[leader]} has the best mean score"
+    best = f"{short[leader]} has the best mean {numbers.metric_title(overall.metric)}"
+    if overall.scores[0].mean is None:
+        best = "every backbone failed on some"
     if overall.chances is not None:
-        start = f"{likeliest(overall.chances, short)} on {overall.chances.scope}"
+        best = f"{likeliest(overall.chances, short)} over {overall.chances.scope}"
     if not overall.enough:
-        return f"{start}; {_leaders(tasks, short)}."
+        return f"{_leaders(tasks, short)}; {best}."
     others = [short[name] for name in overall.tiers[0] if name != leader]
-    return f"{start}; {_rivals(others, len(overall.scores) - 1, short[leader])}."
+    return f"{best}; {_rivals(others, len(overall.scores) - 1, short[leader])}."
 
 
 def _more(
@@ -94,8 +98,10 @@ def _more(
 ) -> tuple[str, ...]:
     """The leader's numbers over data sets, what would separate the first two, what is missing."""
     leader = overall.scores[0]
+    mean = numbers.with_interval(overall.metric, leader.mean, leader.mean_ci)
     sizes = (
-        f"{short[leader.backbone]} has mean rank {_with(leader.mean_rank, leader.mean_rank_ci, 1)} "
+        f"{short[leader.backbone]} has mean {numbers.metric_title(overall.metric)} {mean}, mean "
+        f"rank {_with(leader.mean_rank, leader.mean_rank_ci, 1)}{_rank_rivals(overall, short)} "
         f"and score {_with(leader.score, leader.score_ci, 2)} over "
         f"{numbers.plural(len(overall.data_sets), 'data set')}."
     )
@@ -103,16 +109,42 @@ def _more(
     return (sizes, *power, *((overall.note,) if overall.note else ()))
 
 
+def _rank_rivals(overall: Overall, short: Mapping[str, str]) -> str:
+    """Those whose mean rank is as good as the leader's, or better."""
+    own, *others = overall.scores
+    best = min(others, key=lambda score: score.mean_rank)
+    if math.isclose(best.mean_rank, own.mean_rank):
+        level = [score for score in others if math.isclose(score.mean_rank, own.mean_rank)]
+        return f" (shared with {_some([short[score.backbone] for score in level])})"
+    if best.mean_rank < own.mean_rank:
+        return f" ({short[best.backbone]} has {best.mean_rank:.1f})"
+    return ""
+
+
 def _leaders(tasks: Mapping[str, TaskAnalysis], short: Mapping[str, str]) -> str:
-    """``a leads on 2 (alone on 1) and b on 1 of 3 tasks``."""
+    """``a leads on 2 (alone on 1) and b on 1 of 3 tasks``; ``a and b lead on 1 of 2 each``."""
     first = [task.comparison.tiers[0] for task in tasks.values() if task.comparison.tiers]
     backbone = {r.pair.id: short[r.pair.backbone] for t in tasks.values() for r in t.results}
     leads = Counter(backbone[tier[0]] for tier in first)
     alone = Counter(backbone[tier[0]] for tier in first if len(tier) == 1)
-    (top, most), *others = leads.most_common(_NAMED)
+    lone = len({task.dataset for task in tasks.values()}) == len(tasks)
+    of = f"of {numbers.plural(len(tasks), 'data set' if lone else 'task')}"
+    nobody = "" if alone else "; no leader stands alone"
+    (top, most), *others = leads.most_common()
+    if others and others[-1][1] == most:
+        names = _some([f"{name}{_alone(alone[name])}" for name in leads])
+        return f"{names} lead on {most} {of} each{nobody}"
     words = [f"{top} leads on {most}{_alone(alone[top])}"]
     words += [f"{name} on {count}{_alone(alone[name])}" for name, count in others]
-    return f"{numbers.listing(words)} of {numbers.plural(len(tasks), 'task')}"
+    return f"{_some(words)} {of}{nobody}"
+
+
+def _some(words: Sequence[str]) -> str:
+    """A few, and how many others there are."""
+    left_out = len(words) - _NAMED
+    if left_out <= 0:
+        return numbers.listing(words)
+    return numbers.listing([*words[:_NAMED], numbers.plural(left_out, "other")])
 
 
 def _alone(count: int) -> str:
@@ -144,7 +176,7 @@ def _score(standing: Standing, grouped: bool) -> str:
     assert sure is not None
     value = numbers.with_interval(final.metric, sure.mean, sure.widest)
     over = _runs(final)
-    if sure.widest is not sure.seeds:
+    if sure.clusters and sure.widest is not sure.seeds:
         over += ", " + numbers.plural(sure.clusters, "group" if grouped else "image")
         over += " of images" * grouped
     return f"{value} test {numbers.metric_title(final.metric)} ({over})"

@@ -56,11 +56,11 @@ class PowerLine:
 
 @dataclass(frozen=True, slots=True)
 class DataSetPower:
-    """The two leaders over all data sets, by the mean normalised score.
+    """The two leaders over all data sets, by the mean metric.
 
     Attributes:
         leader, second: backbones.
-        gap: of their mean scores (never negative).
+        gap: how much better the leader's mean is (never negative).
         separated: whether they are told apart already.
         data_sets: now.
         more_data_sets: additional ones; 0 where ``separated``; None: hopeless, or unknown.
@@ -110,9 +110,9 @@ def task_power(
 
 
 def data_set_power(
-    gaps: Sequence[float], leader: str, second: str, separated: bool, tests: int
+    gaps: Sequence[float], leader: str, second: str, separated: bool, tests: int, metric: str
 ) -> DataSetPower:
-    """From the two leaders' differences in score, one per data set; ``tests``: Holm's divisor.
+    """From how much better the leader is, one per data set; ``tests``: Holm's divisor.
 
     The test is Wilcoxon's: what a paired t test needs, over its efficiency, and at least so many
     that its smallest p-value can pass. ``leader``, ``second``: as people read them.
@@ -127,7 +127,9 @@ def data_set_power(
         if needed is not None:
             needed = max(least, math.ceil(needed / WILCOXON_EFFICIENCY))
             more = max(1, needed - len(gaps))
-    text = _over_data_sets(leader, second, mean, separated, len(gaps), more)
+    lead = f"{leader} is ahead of {second} by {_amount(metric, mean)}"
+    start = f"Over {numbers.plural(len(gaps), 'data set')} {lead} of mean"
+    text = f"{start} {numbers.metric_title(metric)}{_what_separates(separated, more)}."
     return DataSetPower(leader, second, mean, separated, len(gaps), more, text)
 
 
@@ -218,13 +220,21 @@ def _sentence(line: PowerLine, metric: str, names: Mapping[str, str]) -> str:
     both = f"{names[line.leader]} and {names[line.second]}"
     gap = _amount(metric, line.gap)
     if line.detectable is None:
-        return f"Nothing says how far {both} may be off: it takes two final seeds at least."
+        return _nothing_known(line, both)
     finds = f"a gap of {_amount(metric, line.detectable)} is what can be found with 80% chance"
     has = _what_there_is(line)
     if line.separated:
         return f"{both} are told apart by {gap}; with {has} {finds}."
     start = f"{both} differ by {gap}; with {has} {finds}"
     return f"{start}; {_needs(line)}." if line.gap > 0 else f"{start}."
+
+
+def _nothing_known(line: PowerLine, both: str) -> str:
+    if line.seeds is not None and line.seeds < 2:
+        return f"Nothing says how far {both} may be off: it takes two final seeds at least."
+    runs = "Folds" if line.seeds is None else "Seeds"
+    rest = "nor do the test images" if line.images else "stored predictions would tell"
+    return f"{runs} change nothing between {both} here; {rest}."
 
 
 def _needs(line: PowerLine) -> str:
@@ -250,15 +260,12 @@ def _images(line: PowerLine) -> str:
     return "groups of test images" if line.grouped else "test images"
 
 
-def _over_data_sets(
-    leader: str, second: str, gap: float, separated: bool, data_sets: int, more: int | None
-) -> str:
-    start = f"Over {numbers.plural(data_sets, 'data set')} {leader} scores {gap:.2f} above {second}"
+def _what_separates(separated: bool, more: int | None) -> str:
     if separated:
-        return f"{start}, and the two are told apart."
+        return ", and the two are told apart"
     if more is None:
-        return f"{start}; no number of data sets below {MOST:,} would separate them."
-    return f"{start}; about {numbers.plural(more, 'more data set')} would separate them."
+        return f"; no number of data sets below {MOST:,} would separate them"
+    return f"; about {numbers.plural(more, 'more data set')} would separate them"
 
 
 def _amount(metric: str, gap: float) -> str:

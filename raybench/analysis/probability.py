@@ -28,16 +28,18 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """Probabilities of being best; they sum to 1.
+    """Probabilities of being best; they sum to 1. A failed backbone has none.
 
     Attributes:
-        best: by pair id (one task) or backbone (over tasks), likeliest first; failed ones have 0.
+        best: by pair id (one task) or backbone (over tasks), likeliest first.
         scope: what they speak for, in words.
+        of: what they are chances of, in words.
         draws: how many, which limits the precision (5,000: 1.4 points at most).
     """
 
     best: Mapping[str, float]
     scope: str
+    of: str = "to be best"
     draws: int = DRAWS
 
 
@@ -56,8 +58,18 @@ def draw_means(samples: Sequence[Sample], *seed_names: str | int) -> Draws | Non
     return np.array([one.mean for one in samples]) + moves
 
 
+def draw_data_sets(values: Draws, *seed_names: str | int) -> Draws:
+    """(DRAWS, B) plausible means over data sets like these, from (D, B) values on each.
+
+    A multivariate t. What seeds and images leave open on each data set is part of how the values
+    differ between data sets, so it is not drawn again. ``seed_names`` name the draw.
+    """
+    rng = np.random.default_rng(derive_seed("chances", "data sets", *seed_names))
+    return np.asarray(values.mean(axis=0) + _shared_moves(values.T, 0.0, rng))
+
+
 def chances(
-    draws: Draws, names: Sequence[str], minimised: bool, scope: str, failed: Sequence[str] = ()
+    draws: Draws, names: Sequence[str], minimised: bool, scope: str, of: str = "to be best"
 ) -> Chances:
     """From (D, P) draws; equal ones share their draw. Over all backbones they sum to 1."""
     best = draws.min(axis=1) if minimised else draws.max(axis=1)
@@ -65,12 +77,10 @@ def chances(
     shares = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
     order = np.argsort(-shares, kind="stable")
     found = {names[i]: float(shares[i]) for i in order}
-    return Chances(found | dict.fromkeys(failed, 0.0), scope, len(draws))
+    return Chances(found, scope, of, len(draws))
 
 
-def task_chances(
-    samples: Sequence[Sample], draws: Draws | None, failed: Sequence[str]
-) -> Chances | None:
+def task_chances(samples: Sequence[Sample], draws: Draws | None) -> Chances | None:
     """Of one task, for its test images' kind and other seeds."""
     if draws is None or len(samples) < 2:
         return None
@@ -78,7 +88,7 @@ def task_chances(
     folds = samples[0].final.folds > 1
     scope = "folds" if folds else "seeds and test images" if images else "seeds"
     minimised = is_minimised(samples[0].final.metric)
-    return chances(draws, [one.pair for one in samples], minimised, scope, failed)
+    return chances(draws, [one.pair for one in samples], minimised, scope)
 
 
 def _moves(samples: Sequence[Sample], rng: np.random.Generator) -> Draws | None:
@@ -98,16 +108,21 @@ def _moves(samples: Sequence[Sample], rng: np.random.Generator) -> Draws | None:
 
 
 def _fold_moves(samples: Sequence[Sample], rng: np.random.Generator) -> Draws | None:
-    """A multivariate t over the folds that all have: backbones share the images of a fold."""
+    """Over the folds that all have: backbones share the images of a fold."""
     folds = sorted(set.intersection(*(set(one.units) for one in samples)))
     if len(folds) < 2:
         return None
     units = np.array([[one.units[fold] for fold in folds] for one in samples])
     overlap = max(one.final.overlap for one in samples)
-    covariance = np.atleast_2d(np.cov(units)) * (1 / len(folds) + overlap)
-    degrees = len(folds) - 1
-    spread = np.sqrt(degrees / rng.chisquare(degrees, (DRAWS, 1)))
-    return np.asarray(rng.standard_normal((DRAWS, len(samples))) @ _root(covariance) * spread)
+    return _shared_moves(units, overlap, rng)
+
+
+def _shared_moves(units: Draws, overlap: float, rng: np.random.Generator) -> Draws:
+    """(DRAWS, P) of a multivariate t, from (P, N) values on units that all share."""
+    backbones, count = units.shape
+    covariance = np.atleast_2d(np.cov(units)) * (1 / count + overlap)
+    spread = np.sqrt((count - 1) / rng.chisquare(count - 1, (DRAWS, 1)))
+    return np.asarray(rng.standard_normal((DRAWS, backbones)) @ _root(covariance) * spread)
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,9 +38,9 @@ class CriticalDifference:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Wilcoxon's signed-rank test of two backbones' scores over data sets.
+    """Wilcoxon's signed-rank test of two backbones' values over data sets.
 
-    ``difference``: mean score of ``first`` less that of ``second``, not negative.
+    ``difference``: by how much the mean of ``first`` is better than that of ``second``.
     """
 
     first: str
@@ -79,12 +79,15 @@ def friedman(ranks: Matrix) -> tuple[float, float]:
     return statistic, float(chdtrc(count - 1, statistic))
 
 
-def wilcoxon(names: Sequence[str], scores: Matrix) -> tuple[Paired, ...]:
-    """Of (D, B) scores, columns best first: every two, Holm over them; exact where it can be."""
+def wilcoxon(names: Sequence[str], values: Matrix) -> tuple[Paired, ...]:
+    """Every two columns of (D, B) values, the larger the better and best first, Holm over them.
+
+    Exact where it can be.
+    """
     from scipy import stats
 
-    first, second = np.triu_indices(scores.shape[1], k=1)
-    gaps = np.round(scores[:, first] - scores[:, second], 12)
+    first, second = np.triu_indices(values.shape[1], k=1)
+    gaps = np.round(values[:, first] - values[:, second], 12)
     p_values = np.ones(len(first))
     moved = (gaps != 0).any(axis=0)
     if moved.any():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,7 @@ class Standing:
         tied: has a result, does not lead, and cannot be told apart from the leader.
         tier: 1 for the leader's; None without a result.
         chance: to be the task's best; None where nothing says so.
+        loose: too uncertain to place: its tier is better than that of one ranked above it.
         uncertainty: None without a result.
     """
 
@@ -37,6 +38,7 @@ class Standing:
     tier: int | None = None
     chance: float | None = None
     uncertainty: Uncertainty | None = None
+    loose: bool = False
 
     @property
     def leads(self) -> bool:
@@ -53,10 +55,11 @@ def rank_task(
     best = chances.best if chances else {}
     places = {pair: row for row, pair in enumerate(comparison.pairs)}
     ranked = sorted(results, key=lambda r: (places.get(r.pair.id, len(places)), r.pair.backbone))
-    return tuple(
+    standings = (
         _standing(result, comparison, places, best.get(result.pair.id), uncertainties)
         for result in ranked
     )
+    return tuple(_marked(standings))
 
 
 def _standing(
@@ -80,6 +83,15 @@ def _standing(
         chance=chance,
         uncertainty=uncertainties[pair],
     )
+
+
+def _marked(standings: Iterable[Standing]) -> Iterator[Standing]:
+    """With those that are ``loose``, best first."""
+    lowest = 1
+    for standing in standings:
+        tier = standing.tier or lowest
+        yield replace(standing, loose=tier < lowest)
+        lowest = max(lowest, tier)
 
 
 def board(standings: Iterable[Standing], hyperparameters: Iterable[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 
 from raybench.analysis.comparison import Comparison, Matrix
 from raybench.analysis.intervals import ALPHA, Interval, holm_adjusted
+from raybench.analysis.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Side:
     """One ranking, by backbone.
 
     Attributes:
-        values: of a metric. intervals: 95%.
+        values: of a metric. intervals: 95%, the widest known.
         rows: of ``comparison``; without one nothing can be told.
     """
 
@@ -43,11 +44,13 @@ class Side:
         return gaps
 
 
-def tested_side(comparison: Comparison, names: Mapping[str, str]) -> Side:
-    """The ranking that a comparison is of; ``names``: pair id -> backbone."""
+def tested_side(
+    comparison: Comparison, names: Mapping[str, str], sure: Mapping[str, Uncertainty]
+) -> Side:
+    """The ranking that a comparison is of; ``names`` and ``sure`` by pair id."""
     return Side(
         values={names[one.pair]: one.mean for one in comparison.samples},
-        intervals={names[one.pair]: one.final.ci95 for one in comparison.samples},
+        intervals={names[one.pair]: sure[one.pair].widest for one in comparison.samples},
         rows={names[pair]: row for row, pair in enumerate(comparison.pairs)},
         comparison=comparison,
     )

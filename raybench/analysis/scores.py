@@ -1,8 +1,8 @@
-"""Ranks, normalised scores and wins per data set: what the numbers over all tasks are means of.
+"""Metric, ranks, scores and wins per data set: what the numbers over all tasks are means of.
 
 The unit is the data set: subsets of one share its test images and are averaged first. Backbones
 count that the sweep tries on every task, and tasks that all of them have ended; a failed one takes
-the shared last rank, score 0 and no win.
+the shared last rank, score 0, no win, and the metric of the worst that did not fail.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Scores:
         left_out: backbones that are not tried on every task.
         tasks: those that count.
         aside: those that do not, with the reason in words.
+        metric: (D, B) in the metric's own unit, its sign turned where smaller is better.
         ranks: (D, B) 1 is best, ties share; ranked anew after averaging over subsets.
         normalised: (D, B) (x - worst) / (best - worst); 1 where all are equal.
         wins: (D, B) share of the others that it beats, a tie being half.
@@ -39,6 +40,7 @@ class Scores:
     data_sets: tuple[str, ...]
     tasks: tuple[str, ...]
     aside: Mapping[str, str]
+    metric: Matrix
     ranks: Matrix
     normalised: Matrix
     wins: Matrix
@@ -70,6 +72,7 @@ def score_tasks(
         data_sets=tuple(dict.fromkeys(data_set.values())),
         tasks=tuple(values),
         aside=aside,
+        metric=_over_subsets(_filled, values, data_set),
         ranks=_ranked_anew(_over_subsets(ranks_of, values, data_set)),
         normalised=_over_subsets(normalised, values, data_set),
         wins=_over_subsets(_wins, values, data_set),
@@ -89,6 +92,10 @@ def _over_subsets(
         rows.setdefault(data_set[task], []).append(compute(row))
     found = [np.mean(own, axis=0) for own in rows.values()]
     return np.array(found) if found else np.zeros((0, 0))
+
+
+def _filled(values: Matrix) -> Matrix:
+    return np.where(np.isnan(values), np.nanmin(values), values)
 
 
 def ranks_of(values: Matrix) -> Matrix:

@@ -24,7 +24,7 @@ _SAME = 1e-12  # differences below are rounding
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who is expected best from ``start`` to ``end`` of an axis, both included.
+    """Who is expected best from ``start`` of an axis until ``end``, where the next one leads.
 
     ``chance``: to be the best at ``start``, over random orders; None for averages over tasks.
     """
@@ -106,10 +106,15 @@ def chances_at(searches: Sequence[Search], axis: Axis, budgets: Floats) -> Float
 
 
 def task_leaders(searches: Sequence[Search], axis: Axis) -> Iterator[Leader]:
-    """Who is expected best where, over the budgets at which any curve steps."""
+    """Who is expected best where, over the budgets at which any curve steps.
+
+    From the first budget that gives two of them a trial: nobody leads where nobody follows.
+    """
+    prices = sorted(search.price(axis) for search in searches)
+    first = prices[:2][-1] if prices else 0.0
     steps = [
-        (search.price(axis) * count, float(value), index)
-        for index, search in enumerate(searches)
+        (max(first, search.price(axis) * count), float(value), index)
+        for index, search in sorted(enumerate(searches), key=lambda one: one[1].price(axis))
         for count, value in enumerate(expected_best(search.values), start=1)
     ]
     found = list(stretches(steps))
@@ -126,19 +131,19 @@ Step = tuple[float, float, int]
 
 
 def stretches(steps: Iterable[Step]) -> Iterator[tuple[float, float, int]]:
-    """First and last budget, and index, of each stretch with the same leader.
+    """Start, end and index of each stretch with the same leader; one starts where another ends.
 
     Curves only rise, so a step need only be compared with the leader's. A leader stays until
-    somebody is better.
+    somebody is better, and of equals the one that is given first leads.
     """
     start = end = 0.0
     leader, best = -1, -math.inf
-    ordered = sorted(steps, key=lambda step: (step[0], -step[1], step[2]))
+    ordered = sorted(steps, key=lambda step: (step[0], -step[1]))
     for budget, group in groupby(ordered, key=lambda step: step[0]):
         _, value, index = next(group)
         if index != leader and value > best + _SAME:
             if leader >= 0:
-                yield start, end, leader
+                yield start, budget, leader
             start, leader = budget, index
         best, end = max(best, value), budget
     if leader >= 0:

@@ -148,4 +148,4 @@ def _crossings(dataset: str, fewer: TaskAnalysis, more: TaskAnalysis) -> Iterato
 
 def _side(task: TaskAnalysis) -> Side:
     names = {result.pair.id: result.pair.backbone for result in task.results}
-    return tested_side(task.comparison, names)
+    return tested_side(task.comparison, names, task.uncertainties)

@@ -55,8 +55,12 @@ class Uncertainty:
 
     @property
     def widest(self) -> Interval | None:
-        """The one of those known that claims least."""
-        return self.both or self.seeds or self.images
+        """The one of those known that claims least.
+
+        None where that is a point: seeds and images that are all alike say nothing of others.
+        """
+        found = self.both or self.seeds or self.images
+        return None if found is None or math.isclose(*found) else found
 
 
 def uncertainties(samples: Sequence[Sample], *seed_names: str | int) -> dict[str, Uncertainty]:

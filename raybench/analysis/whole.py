@@ -36,7 +36,7 @@ from raybench.analysis.results import (
 from raybench.analysis.samples import Sample, samples
 from raybench.analysis.small_data import SmallData, small_data
 from raybench.analysis.tunability import Response, responses, tuned_names
-from raybench.analysis.uncertainty import uncertainties
+from raybench.analysis.uncertainty import Uncertainty, uncertainties
 from raybench.predictions import NO_PREDICTIONS, PredictionSource
 from raybench.records import SweepSnapshot
 
@@ -71,6 +71,11 @@ class TaskAnalysis:
     draws: Draws | None
     chances: Chances | None
     power: PowerLine | None
+
+    @property
+    def uncertainties(self) -> Mapping[str, Uncertainty]:
+        """Of the pairs with a final result, by their id."""
+        return {s.result.pair.id: s.uncertainty for s in self.standings if s.uncertainty}
 
 
 class Analysis:
@@ -200,9 +205,8 @@ class Analysis:
         pair = results[0].pair
         comparison = compare(self.samples(name))
         known = comparison.samples
-        failed = [r.pair.id for r in results if r.pair.state == "failed" and r.mean is None]
         draws = draw_means(known, pair.dataset, pair.subset)
-        chances = task_chances(known, draws, failed)
+        chances = task_chances(known, draws)
         sure = uncertainties(known, pair.dataset, pair.subset)
         names = {r.pair.id: self.short[r.pair.backbone] for r in results}
         evidence = self._seen[0].get(name)

@@ -1,13 +1,14 @@
-"""A bundle, opened: each member is measured before it is unpacked, then held against its hash."""
+"""A bundle, opened: its members are measured before they are unpacked, all held against hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,12 +27,15 @@ MAX_RATIO = 400
 """Unpacked over packed, of members of a megabyte and more; a sweep's ledger has 20 to 100."""
 
 _LARGE = 1 << 20
+_SHOWN = 3
+_INSTEAD = "give a file that 'raybench report --bundle' wrote, or a sweep's name"
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error)
+"""What ``zipfile`` raises where bytes are not what they were."""
 
 
 def is_bundle(place: str) -> bool:
-    """Whether the argument means a file rather than a sweep's name."""
-    path = Path(place)
-    return "/" in place or path.suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path))
+    """Whether the argument means a file, there or not, rather than a sweep's name."""
+    return "/" in place or Path(place).suffix == ".zip" or Path(place).is_file()
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,20 @@ class _Below:
 
 
 class Bundle:
-    """An open bundle. What is read is first held against its hash.
+    """An open bundle. All of it is held against its hashes, also what nobody will ask for.
 
     Raises:
-        DataError: it is no bundle, damaged, changed, or packed to fill a memory.
+        DataError: it is not there, no bundle, damaged, changed, or packed to fill a memory.
         ResourceError: it cannot be opened, or is of another version.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         with ExitStack() as stack:
-            try:
-                self._archive = stack.enter_context(zipfile.ZipFile(file))
-            except zipfile.BadZipFile as error:
-                raise self._wrong(f"is no zip file ({error})") from None
-            except OSError as error:
-                raise ResourceError(f"{file} cannot be read: {error.strerror or error}") from None
+            self._archive = stack.enter_context(self._zip_file())
             self._members = self._checked_members()
             self._digests, self._sweeps = self._read_manifest()
+            self._check_contents()
             self._close = stack.pop_all().close
 
     def close(self) -> None:
@@ -84,14 +84,33 @@ class Bundle:
         """A member's content.
 
         Raises:
-            FileNotFoundError: there is none of that name. DataError: it is damaged or changed.
+            FileNotFoundError: there is none of that name.
         """
         if name not in self._digests:
             raise FileNotFoundError(name)
-        content = self._unpacked(name)
-        if hashlib.sha256(content).hexdigest() != self._digests[name]:
-            raise self._wrong(f"was changed: {name} is not what its {MANIFEST} says")
-        return content
+        return self._unpacked(name)
+
+    def _zip_file(self) -> zipfile.ZipFile:
+        if self.file.is_dir():
+            raise self._wrong(f"is a folder; {_INSTEAD}, with --home for the folder it lies in")
+        try:
+            return zipfile.ZipFile(self.file)
+        except FileNotFoundError:
+            raise self._wrong(f"is not there; {_INSTEAD}") from None
+        except OSError as error:
+            raise self._unreadable(error) from None
+        except _DAMAGE as error:
+            raise self._wrong(f"is damaged or no bundle ({error}); {_INSTEAD}") from None
+
+    def _check_contents(self) -> None:
+        """A megabyte at a time: a member may be larger than the memory that is left."""
+        for name, digest in self._digests.items():
+            with self._reading(name), self._archive.open(self._members[name]) as stream:
+                found = hashlib.sha256()
+                while chunk := stream.read(_LARGE):
+                    found.update(chunk)
+            if found.hexdigest() != digest:
+                raise self._wrong(f"was changed: {name} is not what its {MANIFEST} says")
 
     def _source(self, folder: str) -> Source:
         ledger = f"{folder}/{LEDGER}"
@@ -106,7 +125,7 @@ class Bundle:
 
     def _read_manifest(self) -> tuple[dict[str, str], tuple[str, ...]]:
         if MANIFEST not in self._members:
-            raise self._wrong(f"has no {MANIFEST}; give one that 'raybench report --bundle' wrote")
+            raise self._wrong(f"is damaged or no bundle (it has no {MANIFEST}); {_INSTEAD}")
         found = self._json_of(MANIFEST, self._unpacked(MANIFEST))
         try:
             if found["format"] != FORMAT:
@@ -127,8 +146,7 @@ class Bundle:
         mistakes = [f"{name} is missing" for name in sorted(named - there)]
         mistakes += [f"{name} is in no list" for name in sorted(there - named)]
         if mistakes or not sweeps:
-            shown = "; ".join(mistakes[:5]) or "it holds no sweep"
-            raise self._wrong(f"is not whole: {shown}")
+            raise self._wrong(f"is not whole: {_few(mistakes) or 'it holds no sweep'}")
 
     def _checked_members(self) -> dict[str, zipfile.ZipInfo]:
         infos = self._archive.infolist()
@@ -143,12 +161,17 @@ class Bundle:
         return members
 
     def _unpacked(self, name: str) -> bytes:
-        try:
+        with self._reading(name):
             return self._archive.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise self._wrong(f"is damaged: {name}: {error}") from None
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise ResourceError(f"{self.file} cannot be read: {error.strerror or error}") from None
+            raise self._unreadable(error) from None
+        except _DAMAGE as error:
+            raise self._wrong(f"is damaged: {name}: {error}") from None
 
     def _text(self, name: str) -> str:
         try:
@@ -164,6 +187,15 @@ class Bundle:
 
     def _wrong(self, why: str) -> DataError:
         return DataError(f"{self.file} {why}")
+
+    def _unreadable(self, error: OSError) -> ResourceError:
+        return ResourceError(f"{self.file} cannot be read: {error.strerror or error}")
+
+
+def _few(sentences: Sequence[str]) -> str:
+    """Three of them, and how many more there are."""
+    more = [f"and {len(sentences) - _SHOWN:,} more"] if len(sentences) > _SHOWN else []
+    return "; ".join([*sentences[:_SHOWN], *more])
 
 
 def _problem(info: zipfile.ZipInfo) -> str:

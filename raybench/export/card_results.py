@@ -8,6 +8,7 @@ from typing import Any
 from raybench.analysis import comparison, numbers, probability
 from raybench.analysis.ranking import Standing
 from raybench.analysis.results import PairResult, final_values, task_name
+from raybench.analysis.uncertainty import Uncertainty
 from raybench.export.card_facts import plain
 from raybench.export.choice import Chosen
 
@@ -20,8 +21,9 @@ _METRICS = (
 def results(chosen: Chosen, result: PairResult) -> dict[str, Any]:
     """What the template says under Results and Compared with."""
     ranked = chosen.analysis.standings[task_name(chosen.pair)]
+    own = next((s.uncertainty for s in ranked if s.result.pair.id == chosen.pair.id), None)
     return {
-        "summary": _summary(chosen, result),
+        "summary": summary(chosen, result, own),
         "runs": _runs(result),
         "metrics": list(_metric_rows(chosen)),
         "results_note": _results_note(chosen, result),
@@ -36,15 +38,30 @@ def _runs(result: PairResult) -> str:
     return seeds if final.folds == 1 else f"{seeds} x {final.folds} folds"
 
 
-def _summary(chosen: Chosen, result: PairResult) -> str:
+def summary(chosen: Chosen, result: PairResult, sure: Uncertainty | None) -> str:
+    """What people copy: the widest interval that is known, and what it is over."""
     pair, final = chosen.pair, result.final
-    mean = numbers.with_interval(final.metric, final.mean, final.ci95)
+    mean = numbers.with_interval(final.metric, final.mean, sure.widest if sure else None)
     fold = f", fold {chosen.trial.fold}" if pair.folds > 1 else ""
     return (
         f"An image classifier of {int(pair.facts['classes'])} classes. Test "
-        f"{numbers.metric_title(final.metric)}: {mean} over {_runs(result)}. The weights here are "
-        f"those of seed {chosen.trial.seed}{fold}: the first one, not the best one."
+        f"{numbers.metric_title(final.metric)}: {mean}, the mean of {_runs(result)}"
+        f"{over_what(final.folds, sure)}. The weights here are those of seed "
+        f"{chosen.trial.seed}{fold}: the first one, not the best one."
     )
+
+
+def over_what(folds: int, sure: Uncertainty | None) -> str:
+    """What the widest interval that is known is over."""
+    if sure is None or sure.widest is None:
+        return ", which give no interval"
+    if folds > 1:
+        return " with the 95% interval over folds (Nadeau-Bengio), other test images included"
+    if sure.both is not None:
+        return " with the 95% interval over other seeds and other test images"
+    if sure.seeds is not None:
+        return " with the 95% interval over other seeds, other test images not included"
+    return " with the 95% interval over other test images, other seeds not included"
 
 
 def _metric_rows(chosen: Chosen) -> Iterator[tuple[str, ...]]:
@@ -65,8 +82,8 @@ def _metric_rows(chosen: Chosen) -> Iterator[tuple[str, ...]]:
 def _results_note(chosen: Chosen, result: PairResult) -> str:
     over = "folds (Nadeau-Bengio)" if result.final.folds > 1 else "seeds"
     known = (
-        f"± and [ ] are 95% t intervals over {over}; what other test images would change is not in "
-        "them."
+        f"In this table ± and [ ] are 95% t intervals over {over}; what other test images would "
+        "change is not in them."
     )
     sentences = ["One final run gives no interval." if result.final.ci95 is None else known]
     if chosen.recipe["method"] == "finetune" and not chosen.refit:

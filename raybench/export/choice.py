@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raybench.analysis.whole import Analysis
 from raybench.errors import UserInputError
-from raybench.mistakes import nearest
 from raybench.records import PairRow, SweepSnapshot, TrialRow
 from raybench.settings import Settings
 from raybench.spec import Recipe
 from raybench.tracking.summary import exported_trial
+
+_SHOWN, _NEAREST = 12, 5
+"""Ids that a refusal names: a sweep may have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,8 @@ def choose_pair(analysis: Analysis, wanted: str | None = None) -> PairRow:
     leaders = {task: ranked[0] for task, ranked in analysis.standings.items()}
     if len(leaders) != 1:
         lead = {s.result.pair.id: task for task, s in leaders.items() if s.leads}
-        raise UserInputError(
-            [
-                f"sweep '{snapshot.sweep}' has {len(leaders)} tasks; name the pair to export, by "
-                "its id or a part of it:",
-                *(f"  {p.id}" + (f"  (leads {lead[p.id]})" if p.id in lead else "") for p in pairs),
-            ]
-        )
+        first = f"sweep '{snapshot.sweep}' has {len(leaders)} tasks; name the pair to export, by "
+        raise UserInputError([first + "its id or a part of it:", *_offered(pairs, lead)])
     (leader,) = leaders.values()
     if not leader.leads:
         raise UserInputError(
@@ -96,6 +94,15 @@ def choose_pair(analysis: Analysis, wanted: str | None = None) -> PairRow:
     return leader.result.pair
 
 
+def _offered(pairs: Sequence[PairRow], lead: Mapping[str, str]) -> Iterable[str]:
+    """All pairs, or of many the leaders of the first tasks."""
+    ids = [pair.id for pair in pairs]
+    shown = ids if len(ids) <= _SHOWN else list(lead)[:_SHOWN]
+    yield from (f"  {id}" + (f"  (leads {lead[id]})" if id in lead else "") for id in shown)
+    if len(shown) < len(ids):
+        yield f"  and {len(ids) - len(shown):,} more; 'raybench status --json' has all ids"
+
+
 def _named(pairs: Sequence[PairRow], wanted: str) -> PairRow:
     found = [p for p in pairs if p.id == wanted] or [
         p for p in pairs if wanted.lower() in p.id.lower()
@@ -103,9 +110,18 @@ def _named(pairs: Sequence[PairRow], wanted: str) -> PairRow:
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(pair.id for pair in found)
-        raise UserInputError(f"'{wanted}' fits {len(found)} pairs: {ids}; give more of one's id")
-    raise UserInputError(f"no pair '{wanted}': {nearest(wanted, [pair.id for pair in pairs])}")
+        ids = _nearest(wanted, found)
+        raise UserInputError(f"'{wanted}' fits {len(found):,} pairs: {ids}; give more of one's id")
+    raise UserInputError(
+        f"no pair '{wanted}' among {len(pairs):,}; the nearest: {_nearest(wanted, pairs)}"
+    )
+
+
+def _nearest(wanted: str, pairs: Sequence[PairRow]) -> str:
+    """A few ids, and how many more there are."""
+    ids = difflib.get_close_matches(wanted, [pair.id for pair in pairs], n=_NEAREST, cutoff=0)
+    more = [f"and {len(pairs) - len(ids):,} more"] if len(pairs) > len(ids) else []
+    return ", ".join([*ids, *more])
 
 
 def final_to_export(pair: PairRow) -> TrialRow:

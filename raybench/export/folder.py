@@ -105,7 +105,9 @@ def _check_free(folder: Path) -> None:
     Raises:
         UserInputError: something is there already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise UserInputError(f"'{folder}' is a file; give a new or an empty folder")
+    if folder.is_dir() and any(folder.iterdir()):
         raise UserInputError(f"'{folder}' holds something already; give a new or an empty folder")
 
 

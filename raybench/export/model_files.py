@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raybench.backbones.backbone import Backbone
@@ -31,7 +32,7 @@ def write_model(chosen: Chosen, classes: tuple[str, ...], folder: Path) -> Model
     backbone = _backbone(chosen, len(classes), frozen=beside)
     sha256 = _write_weights(chosen, folder, backbone if beside else None)
     settings = ModelSettings(
-        backbone=BackboneSpec(**portable_backbone(chosen.pair.backbone_spec)),
+        backbone=_portable(chosen.pair.backbone_spec),
         kind="head" if beside else "network",
         weights_sha256=sha256,
         classes=classes,
@@ -46,6 +47,24 @@ def write_model(chosen: Chosen, classes: tuple[str, ...], folder: Path) -> Model
     _copy_hub_config(chosen, folder)
     write_text(folder / SETTINGS_NAME, settings.to_json())
     return settings
+
+
+def _portable(spec: Mapping[str, Any]) -> BackboneSpec:
+    """Without this machine's places, except where the user's own function is given one."""
+    portable = portable_backbone(spec)
+    if not str(spec["name"]).startswith("python:"):
+        portable["kwargs"] = _names(portable.get("kwargs", {}))
+    return BackboneSpec(**portable)
+
+
+def _names(value: Any) -> Any:
+    """JSON types, absolute places by their last part: timm's say where it would load weights."""
+    if isinstance(value, Mapping):
+        return {key: _names(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_names(below) for below in value]
+    is_place = isinstance(value, str) and value.startswith(("/", "~"))
+    return PurePosixPath(value).name if is_place else value
 
 
 def write_text(path: Path, text: str) -> None:

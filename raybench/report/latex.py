@@ -17,6 +17,7 @@ from raybench.analysis.ranking import Standing
 from raybench.analysis.results import final_metric
 from raybench.analysis.whole import Analysis, TaskAnalysis
 from raybench.report.files import write_text
+from raybench.report.wording import limits, loose_note, tier_text
 from raybench.version import __version__
 
 _SPECIAL = {
@@ -59,7 +60,8 @@ def write_latex(analysis: Analysis, file: Path) -> Path:
 
 def render_latex(analysis: Analysis) -> str:
     """The same analysis gives the same text."""
-    parts = [_head(analysis), *(_task(analysis, task) for task in analysis.tasks.values())]
+    tasks = list(analysis.tasks.values())
+    parts = [_head(analysis), *(_task(analysis, t, RULE * (t is tasks[0])) for t in tasks)]
     if analysis.overall.scores:
         parts.append(_across(analysis))
     return "\n\n".join(parts) + "\n"
@@ -72,33 +74,36 @@ def escape(text: str) -> str:
 
 def _head(analysis: Analysis) -> str:
     name = numbers.clean(analysis.snapshot.sweep)
+    kept = "".join(f"\n% {numbers.clean(sentence)}" for sentence in limits(analysis))
     return (
         f"% Sweep {name}, by raybench {__version__}. In the preamble:\n"
         "%   \\usepackage{booktabs,longtable}\n"
         "% and where the tables are to stand: \\input{this file}\n"
-        f"% {numbers.clean(analysis.headline.text)}"
+        f"% {numbers.clean(analysis.headline.text)}{kept}"
     )
 
 
-def _task(analysis: Analysis, task: TaskAnalysis) -> str:
+def _task(analysis: Analysis, task: TaskAnalysis, rule: str) -> str:
+    """``rule``: how tiers are made; said once, as it is long."""
     metric = numbers.metric_title(task.metric)
-    head = ["", "Backbone", f"Test {metric}", "95% interval", "Seeds", "Tier", "Best", "Parameters"]
+    head = ["Tier", "Backbone", f"Test {metric}", "95% interval", "Runs", "Best", "Parameters"]
     rows = [_standing(analysis, standing) for standing in task.standings]
-    said = f"{analysis.headline.by_task.get(task.name, '')} {RULE}"
+    said = (analysis.headline.by_task.get(task.name, ""), rule, *loose_note(task.standings))
     label = f"tab:{_label(task.name)}"
-    return _table(label, f"{task.name}: test {metric}", said, "llrlrrrr", [head, *rows])
+    return _table(
+        label, f"{task.name}: test {metric}", " ".join(filter(None, said)), "rlrlrrr", [head, *rows]
+    )
 
 
 def _standing(analysis: Analysis, standing: Standing) -> list[str]:
     result, sure = standing.result, standing.uncertainty
     metric = final_metric(result.metric)
     return [
-        "" if standing.rank is None else str(standing.rank),
+        tier_text(standing),
         analysis.short[result.pair.backbone],
         numbers.metric_value(metric, result.mean),
         numbers.interval_text(metric, result.mean, sure.widest if sure else result.final.ci95),
         f"{len(result.final.by_run)}/{result.final.wanted}",
-        "" if standing.tier is None else str(standing.tier),
         "" if standing.chance is None else numbers.chance(standing.chance),
         numbers.millions(result.parameters),
     ]
@@ -106,16 +111,18 @@ def _standing(analysis: Analysis, standing: Standing) -> list[str]:
 
 def _across(analysis: Analysis) -> str:
     overall = analysis.overall
-    head = ["Backbone", "Mean rank", "Mean score", "Win rate", "Best", "Failed on"]
+    metric = f"Mean {numbers.metric_title(overall.metric)}"
+    head = ["Backbone", metric, "Mean rank", "Mean score", "Win rate", "Best", "Failed on"]
     rows = [_score(analysis, score) for score in overall.scores]
     count = numbers.plural(len(overall.data_sets), "data set")
     said = f"{overall.note} {OVERALL_RULE}"
-    return _table("tab:across-tasks", f"Across {count}", said, "lrrrrl", [head, *rows])
+    return _table("tab:across-tasks", f"Across {count}", said, "lrrrrrl", [head, *rows])
 
 
 def _score(analysis: Analysis, score: Score) -> list[str]:
     return [
         analysis.short[score.backbone],
+        numbers.with_interval(analysis.overall.metric, score.mean, score.mean_ci),
         _with_ends(score.mean_rank, score.mean_rank_ci, "{:.2f}"),
         _with_ends(score.score, score.score_ci, "{:.3f}"),
         _with_ends(score.win_rate, score.win_rate_ci, "{:.2f}"),

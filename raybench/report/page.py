@@ -23,7 +23,7 @@ from markupsafe import Markup
 from raybench.analysis import numbers
 from raybench.analysis.results import PairResult
 from raybench.analysis.whole import Analysis
-from raybench.report.blocks import Chart
+from raybench.report.blocks import Chart, Words
 from raybench.report.cells import badges_html, row_html
 from raybench.report.files import write_text
 from raybench.report.plots import all_plots, theme
@@ -31,6 +31,7 @@ from raybench.report.plots.plot import Plot
 from raybench.report.rendering import javascript_bundle
 from raybench.report.sections import sections
 from raybench.report.view import Pictures, View
+from raybench.report.wording import limits
 
 _PAGE_SCRIPTS = ("page.js", "tables.js")
 
@@ -46,7 +47,7 @@ def write_html(
     """Writes the page in one step.
 
     Args:
-        analysis: what is shown.
+        analysis: what is shown; of a snapshot that tells of no place (``reporting.shareable``).
         file: where to.
         links: pair id -> address of its MLflow run.
         pictures: where the worst examples' thumbnails come from.
@@ -86,6 +87,7 @@ def render_html(
             title=numbers.clean(analysis.snapshot.sweep),
             description=analysis.snapshot.description.strip(),
             headline=analysis.headline,
+            limits=Words(limits(analysis), "list"),
             facts=key_facts(analysis),
             finished=_latest(analysis),
             sections=sections(view),

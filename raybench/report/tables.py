@@ -11,7 +11,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raybench.analysis import comparison, numbers, overall
-from raybench.analysis.constraints import remaining
 from raybench.analysis.cost import sweep_cost_tables
 from raybench.analysis.overall import Score
 from raybench.analysis.ranking import Standing
@@ -21,7 +20,14 @@ from raybench.analysis.whole import Analysis, TaskAnalysis
 from raybench.records import SweepSnapshot
 from raybench.report.cost_tables import cost_grids
 from raybench.report.grid import Row, grid
-from raybench.report.wording import caption, failure_lines, leak_notes
+from raybench.report.wording import (
+    caption,
+    failure_lines,
+    leak_notes,
+    limits,
+    loose_note,
+    tier_text,
+)
 
 
 def leaderboard_table(analysis: Analysis) -> RenderableType:
@@ -30,7 +36,7 @@ def leaderboard_table(analysis: Analysis) -> RenderableType:
     if not analysis.tasks:
         return Text(f"{snapshot.sweep} names no pairs yet.")
     parts: list[RenderableType] = [Text(analysis.headline.first, style="bold")]
-    parts += [Text(line) for line in analysis.headline.more]
+    parts += [Text(line) for line in (*analysis.headline.more, *limits(analysis))]
     for task in analysis.tasks.values():
         parts += [Text(), _task_grid(analysis, task)]
     if len(analysis.overall.data_sets) > 1:
@@ -38,17 +44,12 @@ def leaderboard_table(analysis: Analysis) -> RenderableType:
     costs = sweep_cost_tables(snapshot)
     parts += [Text(), cost_grids(costs)] if costs else []
     parts += [Text(), Text(" ".join(analysis.tunability.sentences[:2])), Text()]
-    parts += [*_within_limits(analysis), *_literature(analysis)]
+    parts += _literature(analysis)
     parts.append(Text(f"{caption(analysis)} {_COLUMNS_NOTE} {comparison.RULE}", style="dim"))
     marks = [*analysis.notes, *leak_notes(snapshot), *warnings(analysis)]
     parts += [Text(f"! {line}", style="yellow") for line in _first(marks)]
     parts += [Text(f"x {line}", style="red") for line in failure_lines(analysis)]
     return Group(*parts)
-
-
-def _within_limits(analysis: Analysis) -> list[RenderableType]:
-    sentences = remaining(analysis, analysis.constraints).sentences if analysis.constraints else ()
-    return [*(Text(sentence) for sentence in sentences), Text()] if sentences else []
 
 
 def _literature(analysis: Analysis) -> list[RenderableType]:
@@ -82,7 +83,7 @@ def _task_grid(analysis: Analysis, task: TaskAnalysis) -> RenderableType:
     leaks = any(result.pair.facts.get("leaks") for result in task.results)
     rows = [_leader_cells(standing, analysis.short) for standing in task.standings]
     said = [analysis.headline.by_task.get(task.name, ""), task.power.text if task.power else ""]
-    note = " ".join(sentence for sentence in said if sentence)
+    note = " ".join(filter(None, (*loose_note(task.standings), *said)))
     title = f"{task.name}  [leak]" if leaks else task.name
     return grid(title, _leader_columns(analysis.snapshot), rows, note)
 
@@ -91,10 +92,15 @@ def _overall_grid(analysis: Analysis) -> RenderableType:
     found = analysis.overall
     tier_of = {name: str(n) for n, tier in enumerate(found.tiers, start=1) for name in tier}
     columns = {"tier": "right", "backbone": "left"} | dict.fromkeys(
-        ["mean rank", "score", "win rate", "best"], "right"
+        [f"mean {numbers.metric_title(found.metric)}", "mean rank", "score", "win rate", "best"],
+        "right",
     )
     rows = [
-        (tier_of.get(score.backbone, ""), analysis.short[score.backbone], *_score_cells(score))
+        (
+            tier_of.get(score.backbone, ""),
+            analysis.short[score.backbone],
+            *_score_cells(score, found.metric),
+        )
         for score in found.scores
     ]
     said = [found.power.text if found.power else "", found.note, overall.RULE]
@@ -102,13 +108,14 @@ def _overall_grid(analysis: Analysis) -> RenderableType:
     return grid(f"across {len(found.data_sets)} data sets", columns, rows, note)
 
 
-def _score_cells(score: Score) -> Row:
+def _score_cells(score: Score, metric: str) -> Row:
+    mean = numbers.with_interval(metric, score.mean, score.mean_ci)
     values = (
         (score.mean_rank, score.mean_rank_ci),
         (score.score, score.score_ci),
         (score.win_rate, score.win_rate_ci),
     )
-    return (*(numbers.plain(*value) for value in values), numbers.chance(score.chance))
+    return (mean, *(numbers.plain(*value) for value in values), numbers.chance(score.chance))
 
 
 def status_table(snapshot: SweepSnapshot) -> RenderableType:
@@ -141,7 +148,7 @@ def _leader_cells(standing: Standing, short: Mapping[str, str]) -> Row:
     result, metric = standing.result, standing.result.metric
     interval = standing.uncertainty.widest if standing.uncertainty else None
     return (
-        "" if standing.tier is None else str(standing.tier),
+        tier_text(standing),
         short[result.pair.backbone],
         numbers.with_interval(final_metric(metric), result.mean, interval),
         numbers.chance(standing.chance),

@@ -8,11 +8,16 @@ from typing import Any
 
 from raybench.analysis import numbers
 from raybench.analysis.intervals import proportion_halfwidth
+from raybench.analysis.ranking import Standing
 from raybench.analysis.results import PairResult
 from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot, is_minimised
 
 _FAILURES_SHOWN = 8
+LOOSE = (
+    "?: too uncertain to place: it cannot be told apart from the best of this tier, though another "
+    "one that is ranked above it can."
+)
 
 
 def caption(analysis: Analysis) -> str:
@@ -40,6 +45,21 @@ def _units(analysis: Analysis) -> str:
     return {frozenset({True}): folds, frozenset({True, False}): f"{seeds}, or {folds}"}.get(
         frozenset(crossed), seeds
     )
+
+
+def limits(analysis: Analysis) -> tuple[str, ...]:
+    """What the reader's limits leave; nothing where none were given."""
+    return analysis.remaining.sentences if analysis.constraints else ()
+
+
+def tier_text(standing: Standing) -> str:
+    """``1``; ``1?`` where it is too uncertain to place; empty without a result."""
+    return "" if standing.tier is None else f"{standing.tier}{'?' * standing.loose}"
+
+
+def loose_note(standings: Sequence[Standing]) -> list[str]:
+    """What ``?`` means, where one stands."""
+    return [LOOSE] if any(standing.loose for standing in standings) else []
 
 
 def leak_notes(snapshot: SweepSnapshot) -> list[str]:
@@ -88,15 +108,13 @@ def failure_lines(analysis: Analysis) -> list[str]:
 
 
 def sampling_note(result: PairResult) -> str | None:
-    """How far sampling the test images alone moves an accuracy; None before the preflight.
-
-    At the pair's own accuracy where that is the metric, else at the worst case.
+    """How far sampling the test images alone moves the pair's accuracy (before there is one, at the
+    worst case); None before the preflight and for other metrics.
     """
     images = int(result.pair.facts.get("test_images", 0))
-    if images < 1:
+    if images < 1 or result.final.metric != "test/accuracy":
         return None
-    known = result.mean is not None and result.final.metric == "test/accuracy"
-    accuracy = result.mean if known and result.mean is not None else 0.5
+    accuracy = 0.5 if result.mean is None else result.mean
     points = 100 * proportion_halfwidth(images, accuracy)
     return (
         f"{images:,} test images: at an accuracy of {100 * accuracy:.1f}% drawing other ones moves "

@@ -1,13 +1,14 @@
 """Where a person finds a pair's run in MLflow: addresses for the report's page.
 
-Asked of the store itself, without MLflow's client, whose import alone takes longer than the answer
-may: by MLflow's REST interface where there is a server, else by two queries of its database, whose
-pages ``raybench ui`` serves on this machine.
+Only where a server shows it to others too: pages that ``raybench ui`` serves on this machine would
+be dead links for everybody else. Asked by MLflow's REST interface, without its client, whose import
+alone takes longer than the answer may.
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import logging
 import os
@@ -17,28 +18,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import sqlalchemy as sa
-
 from raybench.records import SweepSnapshot
-from raybench.sweep.database import database_url
-from raybench.tracking.client import sqlite_file
 
 ALLOWED_S = 2.0
-UI = "http://127.0.0.1:5000"
-"""Of ``raybench ui``, unless it is told another port."""
 
 _log = logging.getLogger(__name__)
-_EXPERIMENTS = sa.text(
-    "SELECT e.experiment_id, l.value FROM experiments e JOIN experiment_tags s ON "
-    "s.experiment_id = e.experiment_id AND s.key = 'raybench.sweep' AND s.value = :sweep "
-    "LEFT JOIN experiment_tags l ON l.experiment_id = e.experiment_id AND l.key = 'raybench.ledger'"
-    " WHERE e.lifecycle_stage = 'active'"
-)
-_RUNS = sa.text(
-    "SELECT r.run_uuid, p.value FROM runs r JOIN tags k ON k.run_uuid = r.run_uuid AND "
-    "k.key = 'raybench.kind' AND k.value = 'pair' JOIN tags p ON p.run_uuid = r.run_uuid AND "
-    "p.key = 'raybench.pair' WHERE r.experiment_id = :experiment AND r.lifecycle_stage = 'active'"
-)
 
 
 def pair_links(
@@ -46,15 +30,24 @@ def pair_links(
 ) -> dict[str, str]:
     """Pair id -> address of its run's page; empty where MLflow does not say it in time."""
     try:
-        if tracking_uri.startswith(("http://", "https://")):
-            return _of_server(tracking_uri, snapshot, time.monotonic() + allowed_s)
-        file = sqlite_file(tracking_uri)
-        if file is not None and not file.exists():
+        if not _is_shared(tracking_uri):
             return {}
-        return _of_database(database_url(tracking_uri), snapshot, allowed_s)
+        return _of_server(tracking_uri, snapshot, time.monotonic() + allowed_s)
     except Exception as error:  # noqa: BLE001 - a page without links is as true as one with them
         _log.info("no links to MLflow: %s: %s", type(error).__name__, error)
         return {}
+
+
+def _is_shared(uri: str) -> bool:
+    """A web server that is not this machine's own."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return False
+    try:
+        address = ipaddress.ip_address(parts.hostname)
+    except ValueError:
+        return parts.hostname.rpartition(".")[2] != "localhost"
+    return not (address.is_loopback or address.is_unspecified)
 
 
 def _of_server(uri: str, snapshot: SweepSnapshot, until: float) -> dict[str, str]:
@@ -112,21 +105,6 @@ def _authorization(uri: str) -> dict[str, str]:
         return {}
     password = parts.password or os.environ.get("MLFLOW_TRACKING_PASSWORD") or ""
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-
-
-def _of_database(url: str, snapshot: SweepSnapshot, allowed_s: float) -> dict[str, str]:
-    limit = "timeout" if url.startswith("sqlite") else "connect_timeout"
-    engine = sa.create_engine(url, connect_args={limit: max(1, round(allowed_s))})
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(_EXPERIMENTS, {"sweep": snapshot.sweep}).all()
-            experiment = _ours({str(number): ledger for number, ledger in rows}, snapshot)
-            if experiment is None:
-                return {}
-            runs = connection.execute(_RUNS, {"experiment": int(experiment)}).all()
-    finally:
-        engine.dispose()
-    return {pair: _address(UI, experiment, run_id) for run_id, pair in runs}
 
 
 def _ours(experiments: Mapping[str, str | None], snapshot: SweepSnapshot) -> str | None:

@@ -18,7 +18,7 @@ def export(arguments: argparse.Namespace) -> int:
 
     if is_bundle(arguments.sweep):
         raise UserInputError(
-            f"'{arguments.sweep}' is a file: a bundle holds what a sweep has found, not its "
+            f"'{arguments.sweep}' names a file: a bundle holds what a sweep has found, not its "
             "weights; give the sweep's name and the --home that it ran in"
         )
     sweep = open_sweep(arguments.sweep, arguments.home)
@@ -32,6 +32,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from raybench.export.opening import load
     from raybench.export.predicting import Predicting, find_images
 
+    if str(arguments.csv) == "-":
+        raise UserInputError("without --csv the lines go to stdout; give it a file's name")
     classifier = load(arguments.folder, arguments.device, arguments.trust_code)
     predicting = Predicting(classifier, tell, arguments.top_k)
     paths = find_images(arguments.images, predicting)

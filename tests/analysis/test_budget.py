@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from raybench.analysis.budget import Budget, budget
+from raybench.analysis.searches import AXES
 from raybench.analysis.whole import Analysis
 from raybench.records import FailureClass, PairRow
 from tests.factories import (
@@ -56,25 +57,42 @@ def test_the_leader_depends_on_the_number_of_trials() -> None:
     """One trial: 0.81 against 0.75. Two: (0.81 + 2 x 0.82) / 3 against 0.867."""
     found = of(searched("a", STEADY), searched("b", LUCKY))
     (task,) = found.tasks
-    assert [(p.start, p.end, p.backbone) for p in task.on("trials")] == [(1, 1, "a"), (2, 3, "b")]
+    assert [(p.start, p.end, p.backbone) for p in task.on("trials")] == [(1, 2, "a"), (2, 3, "b")]
     assert [p.chance for p in task.on("trials")] == pytest.approx([2 / 3, 2 / 3])
     assert task.flips("trials")
     assert found.sentences[0] == (
-        "On digits the expected best is a from 1 trial on (67% of orders) and b from 2 trials on "
-        "(67% of orders)."
+        "On digits the expected best is a from 1 trial on (67% of orders at its start) and b from "
+        "2 trials on (67% of orders at its start)."
     )
 
 
 def test_the_leader_depends_on_device_time_where_trials_cost_differently() -> None:
+    """4 s buy 1 trial of "dear" (0.65 on average) or 4 of "cheap", 8 s 2 trials or all 4."""
+    found = of(searched("cheap", (0.6, 0.7, 0.7, 0.7), 1.0), searched("dear", (0.4, 0.9), 4.0))
+    (task,) = found.tasks
+    leaders = [(p.start, p.end, p.backbone) for p in task.on("device_seconds")]
+    assert leaders == [(4.0, 8.0, "cheap"), (8.0, 8.0, "dear")]
+    assert "cheap from 4.0 s of device time on (50% of orders at its start)" in found.sentences[-1]
+
+
+def test_a_lead_without_a_rival_is_none() -> None:
+    """The cheap one is alone before 4 s; that is no change of the leader."""
     found = of(searched("cheap", (0.7, 0.7), 1.0), searched("dear", (0.9, 0.9), 4.0))
     (task,) = found.tasks
-    assert not task.flips("trials")
-    leaders = [(p.start, p.backbone) for p in task.on("device_seconds")]
-    assert leaders == [(1.0, "cheap"), (4.0, "dear")]
-    assert (
-        "cheap from 1.0 s of device time on (the only one with a trial by then)"
-        in (found.sentences[0])
+    assert not any(task.flips(axis) for axis in AXES)
+    (leader,) = task.on("device_seconds")
+    assert (leader.start, leader.end, leader.backbone) == (4.0, 8.0, "dear")
+    assert leader.chance == pytest.approx(1)
+    assert found.sentences == (
+        "On digits one backbone is expected best at any budget that gives two of them a trial.",
     )
+
+
+def test_stretches_leave_no_gap() -> None:
+    for task in budget(Analysis(realistic_snapshot())).tasks:
+        for axis in AXES:
+            found = task.on(axis)
+            assert [p.end for p in found[:-1]] == [p.start for p in found[1:]]
 
 
 def test_equals_do_not_take_turns() -> None:

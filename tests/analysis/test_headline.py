@@ -76,7 +76,7 @@ def test_one_seed_claims_nothing() -> None:
 
 def test_one_result() -> None:
     assert said(finished("a", (0.91, 0.91)), make_pair("b", state="failed")).first == (
-        "On digits only a has a final result: 91.0% ± 0.0 test accuracy (2 seeds) "
+        "On digits only a has a final result: 91.0% test accuracy (2 seeds) "
         "(1 of 2 without a result)."
     )
 
@@ -110,8 +110,8 @@ def test_half_way_the_leaders_so_far_are_named() -> None:
         close("a", 0.9, "y"), close("b", 0.9001, "y"), make_pair("c", dataset="y", state="waiting"),
     )  # fmt: skip
     assert found.first == (
-        "No task is finished by every backbone yet; so far a leads on 1 (alone on 1) and b on 1 of "
-        "2 tasks."
+        "No task is finished by every backbone yet; so far a (alone on 1) and b lead on 1 of 2 "
+        "data sets each."
     )
     assert found.more == ()
 
@@ -119,9 +119,12 @@ def test_half_way_the_leaders_so_far_are_named() -> None:
 def test_a_few_data_sets_say_that_they_are_few() -> None:
     found = said(*(close(n, m, d) for d in ("x", "y") for n, m in (("a", 0.9), ("b", 0.5))))
     assert found.first == (
-        "a: > 99% to be best on these 2 data sets; a leads on 2 (alone on 2) of 2 tasks."
+        "a leads on 2 (alone on 2) of 2 data sets; a: > 99% to have the best mean accuracy over "
+        "these 2 data sets."
     )
-    assert found.more[0] == "a has mean rank 1.0 and score 1.00 over 2 data sets."
+    assert found.more[0] == (
+        "a has mean accuracy 90.0%, mean rank 1.0 and score 1.00 over 2 data sets."
+    )
     assert "too few to speak about others" in found.more[-1]
 
 
@@ -132,13 +135,52 @@ def test_six_data_sets_speak_about_others() -> None:
         for name, mean in (("a", 0.80), ("b", 0.79), ("c", 0.3))
     ]
     found = said(*pairs)
-    assert "to be best on data sets like these; " in found.first
+    assert "to have the best mean accuracy over data sets like these; " in found.first
     assert found.first.endswith("; b cannot be told apart from a.")
     assert found.more[0] == (
-        "a has mean rank 1.4 [1.0, 1.8] and score 0.99 [0.99, 1.00] over 7 data sets."
+        "a has mean accuracy 80.0% ± 0.0, mean rank 1.4 [1.0, 1.8] and score 0.99 [0.99, 1.00] "
+        "over 7 data sets."
     )
-    assert found.more[1].startswith("Over 7 data sets a scores 0.00 above b; ")
+    assert found.more[1].startswith("Over 7 data sets a is ahead of b by 0.1 points")
     assert len(found.first) < 130
+
+
+def test_without_a_leader_alone_the_tiers_come_first_and_a_shared_mean_rank_is_named() -> None:
+    """Two that each lead on one data set, and two losers."""
+    means = {"a": (0.90, 0.80), "b": (0.89, 0.804), "c": (0.5, 0.4), "d": (0.4, 0.5)}
+    found = said(
+        *(close(n, m, d, 0.02) for n, row in means.items() for d, m in zip("xy", row, strict=True))
+    )
+    assert found.first.startswith(
+        "a and b lead on 1 of 2 data sets each; no leader stands alone; a or b: "
+    )
+    assert found.first.endswith("% to have the best mean accuracy over these 2 data sets.")
+    assert "mean rank 1.5 (shared with b) and" in found.more[0]
+
+
+def test_a_better_mean_rank_than_the_leaders_is_named() -> None:
+    means = {"a": (0.9, 0.60, 0.60), "b": (0.5, 0.62, 0.62)}
+    found = said(
+        *(close(n, m, d) for n, row in means.items() for d, m in zip("xyz", row, strict=True))
+    )
+    assert "a has mean accuracy 70.0%, mean rank 1.7 (b has 1.3) and" in found.more[0]
+
+
+def test_where_every_backbone_failed_somewhere_none_has_the_best_mean() -> None:
+    found = said(
+        close("a", 0.9, "x"), finished("b", (), dataset="x", state="failed"),
+        close("b", 0.9, "y"), finished("a", (), dataset="y", state="failed"),
+    )  # fmt: skip
+    assert found.first == (
+        "a (alone on 1) and b (alone on 1) lead on 1 of 2 data sets each; every backbone failed on "
+        "some."
+    )
+
+
+def test_many_leaders_are_counted() -> None:
+    names = "abcde"
+    found = said(*(close(n, 0.9 if n == d else 0.8, d, 0.05) for d in names for n in names))
+    assert found.first.startswith("a, b, c and 2 others lead on 1 of 5 data sets each; ")
 
 
 @pytest.mark.parametrize(

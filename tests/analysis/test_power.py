@@ -139,21 +139,44 @@ def test_a_gap_that_neither_seeds_nor_images_find() -> None:
 
 def test_data_sets_by_wilcoxon() -> None:
     """d = 1: a paired t test takes 10 (Cohen), Wilcoxon's 10 pi / 3, rounded up 11."""
-    found = data_set_power(spread(0.2, 0.2, 6), "Net A", "Net B", separated=False, tests=1, metric="test/accuracy")
+    found = data_set_power(
+        spread(0.2, 0.2, 6), "Net A", "Net B", separated=False, tests=1, metric="test/accuracy"
+    )
     assert found.more_data_sets == 11 - 6
     assert found.text == (
-        "Over 6 data sets Net A scores 0.20 above Net B; about 5 more data sets would separate "
-        "them."
+        "Over 6 data sets Net A is ahead of Net B by 20.0 points of mean accuracy; about 5 more "
+        "data sets would separate them."
     )
 
 
 def test_data_sets_enough_for_the_smallest_p_value() -> None:
     """A gap on every data set is found at once by t; 2 / 2^n must pass 5% / 10 as well: n = 9."""
-    found = data_set_power(spread(0.5, 0.001, 6), "A", "B", separated=False, tests=10, metric="test/accuracy")
+    found = data_set_power(
+        spread(0.5, 0.001, 6), "A", "B", separated=False, tests=10, metric="test/accuracy"
+    )
     assert found.more_data_sets == 9 - 6
 
 
 def test_data_sets_told_apart_or_hopeless() -> None:
-    assert data_set_power([0.5] * 7, "A", "B", separated=True, tests=1, metric="test/accuracy").more_data_sets == 0
-    hopeless = data_set_power(spread(1e-4, 0.3, 6), "A", "B", separated=False, tests=1, metric="test/accuracy")
+    assert (
+        data_set_power(
+            [0.5] * 7, "A", "B", separated=True, tests=1, metric="test/accuracy"
+        ).more_data_sets
+        == 0
+    )
+    hopeless = data_set_power(
+        spread(1e-4, 0.3, 6), "A", "B", separated=False, tests=1, metric="test/accuracy"
+    )
     assert hopeless.more_data_sets is None and "no number of data sets" in hopeless.text
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ((0.9,), "Nothing says how far Net A and Net B may be off: it takes two final seeds"),
+        ((0.9, 0.9), "Seeds change nothing between Net A and Net B here; stored predictions"),
+    ],
+)
+def test_what_would_tell_where_nothing_varies(values: tuple[float, ...], says: str) -> None:
+    found = line(sample("a", values), sample("b", [value - 0.1 for value in values]))
+    assert found.text.startswith(says) and found.detectable is None

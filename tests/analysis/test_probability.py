@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raybench.analysis.probability import DRAWS, chances, draw_means, task_chances
+from raybench.analysis.probability import (
+    DRAWS,
+    chances,
+    draw_data_sets,
+    draw_means,
+    task_chances,
+)
 from raybench.analysis.samples import Sample
 from tests.analysis.finished import crossed_sample, sample
 
 
-def best_of(*samples: Sample, failed: tuple[str, ...] = ()) -> dict[str, float]:
-    found = task_chances(samples, draw_means(samples, "digits"), failed)
+def best_of(*samples: Sample) -> dict[str, float]:
+    found = task_chances(samples, draw_means(samples, "digits"))
     assert found is not None and found.draws == DRAWS
     assert sum(found.best.values()) == pytest.approx(1)
     return dict(found.best)
@@ -76,17 +82,20 @@ def test_a_minimised_metric() -> None:
     assert found["a"] > 0.9
 
 
-def test_a_failed_backbone_has_no_chance_and_one_seed_borrows_the_spread() -> None:
-    found = best_of(sample("a", (0.90, 0.92, 0.94)), sample("b", (0.92,)), failed=("c",))
-    assert found["c"] == 0
-    assert 0.3 < found["b"] < 0.7
+def test_one_seed_borrows_the_median_spread() -> None:
+    """Of three, neither the least nor the largest: the t of one degree has that quartile."""
+    spreads = {"a": 0.001, "b": 0.01, "c": 0.1}
+    known = [sample(name, (0.5 - s, 0.5, 0.5 + s)) for name, s in spreads.items()]
+    draws = draw_means([*known, sample("lone", (0.5,))], "digits")
+    assert draws is not None
+    assert np.quantile(np.abs(draws[:, 3] - 0.5), 0.5) == pytest.approx(0.01, rel=0.1)
 
 
 @pytest.mark.parametrize("values", [(0.9,), (0.9, 0.9)])
 def test_without_any_spread_nothing_is_said(values: tuple[float, ...]) -> None:
     samples = (sample("a", values), sample("b", [v - 0.1 for v in values]))
     assert draw_means(samples, "digits") is None
-    assert task_chances(samples, None, ()) is None
+    assert task_chances(samples, None) is None
 
 
 def test_the_draw_has_a_name_and_one_backbone_has_no_rival() -> None:
@@ -96,7 +105,7 @@ def test_the_draw_has_a_name_and_one_backbone_has_no_rival() -> None:
     np.testing.assert_array_equal(first, again)
     other = draw_means(samples, "other")
     assert other is not None and not np.array_equal(first, other)
-    assert task_chances(samples[:1], first[:, :1], ()) is None
+    assert task_chances(samples[:1], first[:, :1]) is None
 
 
 def test_equal_draws_are_shared() -> None:
@@ -108,5 +117,14 @@ def test_what_they_speak_for_is_named() -> None:
     bare = [sample(n, (0.9, 0.8)) for n in "ab"]
     seen = [sample(n, (0.9, 0.8), np.array([1.0, 0.7, 0.85])) for n in "ab"]
     for samples, scope in ((bare, "seeds"), (seen, "seeds and test images")):
-        found = task_chances(samples, draw_means(samples), ())
+        found = task_chances(samples, draw_means(samples))
         assert found is not None and found.scope == scope
+
+
+def test_data_sets_move_a_difference_by_a_student_t() -> None:
+    values = np.random.default_rng(2).normal(0.7, [0.05, 0.1], (7, 2))
+    found = chances(draw_data_sets(values, "x"), "ab", False, "data sets like these")
+    gaps = values[:, 0] - values[:, 1]
+    expected = stats.t.cdf(gaps.mean() / stats.sem(gaps), 6)
+    assert 0.6 < expected < 0.95
+    assert found.best["a"] == pytest.approx(expected, abs=0.02)

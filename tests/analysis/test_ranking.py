@@ -76,6 +76,26 @@ def test_ties_come_from_the_test_with_holm_over_all_differences() -> None:
     assert (by_name["wild"].tied, by_name["wild"].tier) == (True, 1)
 
 
+def test_a_tier_better_than_one_above_is_loose() -> None:
+    """The wild ones are below ``behind``, yet too uncertain to be told apart from the leader."""
+    ranked = standings(
+        finished("leader", (0.95, 0.96, 0.94)),
+        finished("behind", (0.90, 0.91, 0.90)),
+        finished("wild", (0.99, 0.80, 0.82)),
+        finished("wilder", (0.99, 0.77, 0.79)),
+        finished("last", (0.50, 0.51, 0.50)),
+        finished("broken", (), state="failed"),
+    )
+    assert [(s.result.pair.backbone, s.tier, s.loose) for s in ranked] == [
+        ("leader", 1, False),
+        ("behind", 2, False),
+        ("wild", 1, True),
+        ("wilder", 1, True),
+        ("last", 3, False),
+        ("broken", None, False),
+    ]
+
+
 @pytest.mark.parametrize(
     ("leader", "other"), [((0.9,), (0.5,)), ((0.9, 0.9), (0.8, 0.8)), ((0.9, 0.95), (0.5,))]
 )
@@ -106,7 +126,7 @@ def test_a_failed_backbone_has_no_rank_and_no_chance() -> None:
         finished("a", (0.9, 0.91)), finished("b", (0.9, 0.92)), finished("c", (), state="failed")
     )
     assert ranked[-1].result.pair.backbone == "c"
-    assert (ranked[-1].rank, ranked[-1].tier, ranked[-1].chance) == (None, None, 0)
+    assert (ranked[-1].rank, ranked[-1].tier, ranked[-1].chance) == (None, None, None)
 
 
 def test_tasks_keep_the_order_of_the_file() -> None:

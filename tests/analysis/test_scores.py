@@ -41,6 +41,7 @@ def test_subsets_of_a_data_set_are_one_unit() -> None:
     assert (found.data_sets, found.tasks) == (("digits",), ("digits", "digits (10%)"))
     assert found.ranks.tolist() == [[2, 1, 3]]
     np.testing.assert_allclose(found.normalised, [[0.5, 0.75, 0.25]])
+    np.testing.assert_allclose(found.metric, [[0.75, 0.75, 0.6]])
 
 
 def test_a_failed_backbone_is_last_with_score_0_and_no_win() -> None:
@@ -50,6 +51,7 @@ def test_a_failed_backbone_is_last_with_score_0_and_no_win() -> None:
     )  # fmt: skip
     assert found.ranks.tolist() == [[1, 2, 3.5, 3.5]]
     assert found.normalised.tolist() == [[1, 0, 0, 0]]
+    assert found.metric.tolist() == [[0.9, 0.5, 0.5, 0.5]]
     np.testing.assert_allclose(found.wins, [[1, 2 / 3, 0, 0]])
     assert found.failures == {"c": ("digits",), "d": ("digits",)}
 

@@ -17,6 +17,7 @@ from raybench.analysis.detection import detectable_gap
 from raybench.analysis.intervals import t_interval
 from raybench.analysis.overall import ENOUGH
 from raybench.analysis.power import WILCOXON_EFFICIENCY, data_set_power
+from raybench.analysis.probability import chances, draw_data_sets
 from raybench.analysis.rank_tests import critical_difference
 from raybench.analysis.samples import Sample
 from raybench.analysis.uncertainty import bootstrap, uncertainties
@@ -166,6 +167,29 @@ def test_identical_backbones_are_one_group_over_data_sets() -> None:
     assert share([len(found) == 1 and len(found[0]) == 5 for found in groups]) >= 0.935
 
 
+# -- chances over data sets -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seeds", [0, 3])
+@pytest.mark.parametrize("count", [ENOUGH, 7, 10])
+def test_a_chance_over_data_sets_is_what_it_says(count: int, seeds: int) -> None:
+    """Two equal backbones that differ by data set, and, from ``seeds`` on each, by luck as well.
+
+    One is claimed to be best with 95% and more in 5%, with 99% and more in 1%; a plain bootstrap of
+    six data sets claims 95% in 10% and 99% in 4%.
+    """
+    rng = generator("chances over data sets", count, seeds)
+    found = []
+    for draw in range(3 * DRAWS):
+        values = rng.normal(0.7, 0.05, (count, 2))
+        if seeds:
+            values += rng.normal(0.0, 0.08, (count, 2, seeds)).mean(axis=2)
+        draws = draw_data_sets(values, draw)
+        found.append(chances(draws, "ab", minimised=False, scope="").best["a"])
+    assert share([chance >= 0.95 for chance in found]) == pytest.approx(0.05, abs=0.015)
+    assert share([chance >= 0.99 for chance in found]) == pytest.approx(0.01, abs=0.007)
+
+
 # -- power ----------------------------------------------------------------------------------------
 
 
@@ -203,7 +227,9 @@ def test_the_gap_is_found_with_images_too(seeds: int, seed_spread: float) -> Non
 def test_the_data_sets_that_the_power_line_names_are_enough() -> None:
     """Wilcoxon's test of normal gaps; the number is rounded up, so 80% at least."""
     gaps = 0.1 + 0.15 * np.array([-1.0, 1.0] * 3) * (5 / 6) ** 0.5
-    planned = data_set_power(gaps.tolist(), "a", "b", separated=False, tests=1, metric="test/accuracy")
+    planned = data_set_power(
+        gaps.tolist(), "a", "b", separated=False, tests=1, metric="test/accuracy"
+    )
     assert planned.more_data_sets is not None
     count = 6 + planned.more_data_sets
     assert count >= 8 / WILCOXON_EFFICIENCY

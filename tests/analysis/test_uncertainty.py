@@ -22,6 +22,15 @@ def test_seeds_are_the_t_interval() -> None:
     assert found.widest == found.seeds
 
 
+def test_seeds_that_are_all_alike_say_nothing_of_other_images() -> None:
+    """A linear probe's: its interval over seeds is a point, and nobody would believe it."""
+    alike = uncertainties([sample("a", (0.8, 0.8, 0.8)), sample("b", (0.8, 0.8), HITS)])
+    assert alike["a"].seeds == pytest.approx((0.8, 0.8)) and alike["a"].widest is None
+    assert alike["b"].widest == alike["b"].both != (0.8, 0.8)
+    right = uncertainties([sample("c", (1.0, 1.0), np.ones(60))])["c"]
+    assert right.both == (1.0, 1.0) and right.widest is None
+
+
 def test_few_images_have_a_t_interval() -> None:
     found = uncertainties([sample("a", (0.8,), HITS)])["a"]
     expected = stats.t.interval(0.95, 9, loc=0.8, scale=stats.sem(HITS))

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from raybench.analysis import numbers
+from raybench.analysis.results import pair_result
+from raybench.analysis.uncertainty import Uncertainty
 from raybench.datasets.cache.fit import short_side
-from raybench.export import preprocessing
+from raybench.export import card_results, preprocessing
 from raybench.export.card_facts import plain
+from raybench.export.choice import choose
 from raybench.export.licence import origin_of
 from raybench.export.settings import ModelSettings, read_settings
 from raybench.parser import build_parser
 from raybench.spec import BackboneSpec
 from tests.export.conftest import Finished
+
+INTERVAL = (0.7, 0.9)
 
 
 @pytest.fixture
@@ -71,6 +78,42 @@ def test_its_numbers_are_the_ledgers(card: str, fine_tuned: Finished) -> None:
     assert f"| {50 * (this + next_seed):.1f}%" in row
     for metric in ("macro F1", "NLL", "ECE"):
         assert f"\n| {metric} |" in section(card, "Results")
+
+
+def test_the_line_that_is_copied_has_the_widest_interval(fine_tuned: Finished) -> None:
+    chosen = choose(fine_tuned.sweep.analysis(), fine_tuned.sweep.settings, "test_vit")
+    result = pair_result(chosen.pair, chosen.snapshot.metric)
+    final = replace(result.final, by_run={(0, 0): 0.84, (1, 0): 0.86})
+    sure = Uncertainty(0.85, (0.819, 0.881), (0.82, 0.88), (0.803, 0.897), 2, 100)
+    line = card_results.summary(chosen, replace(result, final=final), sure)
+    assert "85.0% ± 4.7, the mean of 2 seeds with the 95% interval over other seeds and" in line
+    unknown = card_results.summary(chosen, replace(result, final=final), None)
+    assert "85.0%, the mean of 2 seeds, which give no interval" in unknown
+
+
+def test_the_cards_first_line_is_of_the_exported_pair(card: str, fine_tuned: Finished) -> None:
+    (ranked,) = fine_tuned.sweep.analysis().standings.values()
+    (sure,) = (s.uncertainty for s in ranked if "test_vit" in s.result.pair.backbone)
+    assert sure is not None and sure.both is not None
+    assert numbers.with_interval("test/accuracy", sure.mean, sure.both) in card.split("\n## ")[0]
+    assert "over other seeds and other test images" in card.split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "images", "both", "folds", "words"),
+    [
+        (INTERVAL, INTERVAL, INTERVAL, 1, "over other seeds and other test images"),
+        (INTERVAL, None, None, 1, "over other seeds, other test images not included"),
+        (None, INTERVAL, None, 1, "over other test images, other seeds not included"),
+        (INTERVAL, INTERVAL, INTERVAL, 5, "over folds (Nadeau-Bengio), other test images included"),
+        (None, None, None, 1, ", which give no interval"),
+    ],
+)
+def test_what_an_interval_is_over_is_said(
+    seeds: Any, images: Any, both: Any, folds: int, words: str
+) -> None:
+    sure = Uncertainty(0.8, seeds, images, both, 3, 100)
+    assert words in card_results.over_what(folds, sure)
 
 
 def test_what_it_was_compared_with(card: str, fine_tuned: Finished) -> None:

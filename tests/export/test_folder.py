@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
+import raybench
 from raybench.errors import HomeError, ResourceError, UserInputError
 from raybench.export import folder as module
 from raybench.export import labels, onnx_file
@@ -17,7 +21,7 @@ from raybench.export.choice import Chosen
 from raybench.export.folder import export_model
 from raybench.export.settings import read_settings
 from raybench.tracking.summary import exported_trial
-from tests.export.conftest import CLASSES, Finished
+from tests.export.conftest import CLASSES, Finished, make_images
 
 FILES = {
     "README.md",
@@ -47,6 +51,35 @@ def test_nothing_in_it_names_this_machine(fine_tuned: Finished, handed_over: Pat
         assert str(fine_tuned.home.parent).encode() not in path.read_bytes(), path.name
 
 
+def test_places_of_weights_data_and_arguments_stay_here(tmp_path: Path) -> None:
+    """Neither the folder nor a bundle has them."""
+    root = tmp_path / "home" / "alice"
+    weights = root / "weights" / "net.safetensors"
+    make_images(root / "images")
+    weights.parent.mkdir()
+    model = timm.create_model("test_resnet", num_classes=3)
+    save_file(model.state_dict(), weights)
+    overlay = {"pretrained_cfg_overlay": {"file": str(weights)}}
+    finished = Finished(
+        root,
+        name="placed",
+        backbones=[{"name": "timm:test_resnet", "weights": str(weights), "kwargs": overlay}],
+        recipe={"method": "linear_probe", "image_size": 32, "batch_size": 8},
+        space={"l2": {"default": 1e-2, "low": 1e-4, "high": 1e1, "log": True}},
+        final={"seeds": [0]},
+    )
+    finished.sweep.report(bundle=root / "b.zip")
+    with zipfile.ZipFile(root / "b.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert b'"net.safetensors"' in members["placed/ledger.json"]
+    folder = finished.sweep.export(root / "model")
+    assert read_settings(folder).backbone.weights == "net.safetensors"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name, content in (files | members).items():
+        assert b"alice" not in content and str(tmp_path).encode() not in content, name
+    assert raybench.load(folder, device="cpu").predict(finished.tested("test_resnet")).shape[1] == 3
+
+
 def test_nothing_is_left_beside_it(handed_over: Path) -> None:
     assert list(handed_over.parent.iterdir()) == [handed_over]
 
@@ -74,7 +107,8 @@ def test_what_is_there_is_never_replaced(fine_tuned: Finished, tmp_path: Path, k
     kept = place if kind == "file" else place / "mine"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("mine")
-    with pytest.raises(UserInputError, match="holds something already"):
+    words = "is a file; give" if kind == "file" else "holds something already"
+    with pytest.raises(UserInputError, match=words):
         fine_tuned.sweep.export(place, "test_vit")
     assert kept.read_text() == "mine"
 

@@ -147,6 +147,11 @@ def test_a_bundle_holds_no_weights(typed: Typed, fine_tuned: Finished, tmp_path:
     assert code == 2 and "a bundle holds what a sweep has found, not its weights" in err
 
 
+def test_a_file_is_not_called_like_stdout(typed: Typed, tmp_path: Path) -> None:
+    code, _, err = typed("predict", tmp_path, tmp_path, "--csv", "-")
+    assert code == 2 and "without --csv the lines go to stdout" in err and not Path("-").exists()
+
+
 def test_a_folder_that_is_none(typed: Typed, tmp_path: Path) -> None:
     code, _, err = typed("predict", tmp_path, tmp_path)
     assert code == 2 and "give a folder that 'raybench export' wrote" in err

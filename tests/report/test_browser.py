@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def opened(browser: Browser, html: Path, size: dict[str, int] = DESK, **options:
     """
     page = browser.new_page(viewport=size, **options)
     complaints: list[str] = []
-    page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    page.on("console", lambda told: complaints.append(told.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: complaints.append(request.url))
     page.goto(html.as_uri())
@@ -191,6 +192,48 @@ def test_the_page_never_scrolls_sideways(
     for scroller in page.locator(".scroll:visible").all():
         box = scroller.bounding_box()
         assert box is not None and box["x"] + box["width"] <= size["width"]
+    page.close()
+
+
+def test_a_matrix_of_one_task_has_its_intervals_below_its_values(
+    browser: Browser, tmp_path: Path
+) -> None:
+    analysis = Analysis(wide_snapshot(3, 2))
+    (one, *_) = analysis.tasks
+    pairs = tuple(r.pair for r in analysis.results if r.task == one)
+    alone = Analysis(replace(analysis.snapshot, pairs=pairs))
+    page = opened(browser, write_html(alone, tmp_path / "one.html"), bypass_csp=True)
+    for cell in page.locator(".matrix tbody td").all():
+        off = cell.evaluate(_OFF_CENTRE)
+        assert max(map(abs, off)) < 16, "the mark of the first tier stands beside a value"
+        assert cell.evaluate("cell => cell.clientWidth") < 200
+    page.close()
+
+
+_OFF_CENTRE = """cell => [...cell.childNodes].map((node) => {
+  const range = document.createRange(); range.selectNodeContents(node);
+  const [box, own] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+  return (box.left + box.right - own.left - own.right) / 2;
+}).filter((off, place, all) => place === 0 || place === all.length - 1)"""
+
+
+def test_what_goes_on_to_the_right_says_so(browser: Browser, html: Path) -> None:
+    page = opened(browser, html, PHONE, bypass_csp=True)
+    scroller = page.locator("#pairs .scroll")
+    hint = page.locator("#pairs .scroll + .swipe")
+    assert hint.is_visible()
+    scroller.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    hint.wait_for(state="hidden", timeout=WAIT_MS)
+    page.close()
+
+
+def test_rank_changes_fit_a_phone(browser: Browser, html: Path) -> None:
+    page = opened(browser, html, PHONE, bypass_csp=True)
+    box = page.locator("#chart-rank-change .scroll")
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    left, right = page.locator("#chart-rank-change .role-axis-label text").all()
+    ends = [text.bounding_box() for text in (left, right)]
+    assert ends[0] and ends[1] and ends[0]["x"] + ends[0]["width"] < ends[1]["x"]
     page.close()
 
 

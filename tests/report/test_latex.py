@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from raybench.analysis.comparison import RULE
+from raybench.analysis.constraints import Constraints
 from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot
 from raybench.report.latex import escape, render_latex, write_latex
@@ -39,6 +41,19 @@ def test_every_backbone_of_every_task_is_there() -> None:
         ]
 
 
+def test_no_rank_is_claimed_and_the_rule_stands_there_once() -> None:
+    text = render_latex(Analysis(realistic_snapshot()))
+    tables = text.split(r"\begin{longtable}")[1:]
+    assert len(tables) > 2 and text.count(escape(RULE)) == 1 and escape(RULE) in tables[0]
+    assert r"Tier & Backbone & Test accuracy" in tables[0]
+
+
+def test_limits_are_said() -> None:
+    limits = Constraints(max_params_m=3.0)
+    text = render_latex(Analysis(realistic_snapshot(), constraints=limits))
+    assert "% Under the limits (at most 3 M parameters)" in text
+
+
 def test_the_same_analysis_gives_the_same_text(tmp_path: Path) -> None:
     file = write_latex(Analysis(realistic_snapshot()), tmp_path / "a" / "tables.tex")
     assert file.read_text() == render_latex(Analysis(realistic_snapshot()))
@@ -61,7 +76,7 @@ def test_a_name_breaks_no_row() -> None:
     text = render_latex(Analysis(odd_snapshot()))
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and " & " in line]
     cells = {len(re.split(r"(?<!\\)&", row)) for row in rows}
-    assert cells <= {6, 8}
+    assert cells == {7}
 
 
 def test_a_sweep_without_results_is_no_mistake() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from raybench.analysis.constraints import Constraints
 from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot
 from raybench.report import page
@@ -155,6 +156,14 @@ def test_the_answer_comes_first_and_every_section_is_there_in_order() -> None:
     assert words.index(" ".join(first.split())) < words.index("Backbones")
     found = re.findall(r'<section id="([\w-]+)"', realistic())
     assert found == SECTIONS
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_limits_are_answered_at_the_top() -> None:
+    analysis = Analysis(realistic_snapshot(), constraints=Constraints(max_params_m=3.0))
+    words = Outline(render_html(analysis, LIBRARY)).words
+    assert words.count("Under the limits (at most 3 M parameters)") == 1
+    assert words.index("Under the limits") < words.index("Pairs done")
 
 
 def test_headings_are_in_order() -> None:

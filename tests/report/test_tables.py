@@ -9,6 +9,7 @@ import pytest
 from rich.console import RenderableType
 
 from raybench.analysis.comparison import RULE
+from raybench.analysis.constraints import Constraints
 from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot
 from raybench.report import tables
@@ -68,6 +69,14 @@ def test_leaderboard_says_what_its_numbers_are_and_what_failed() -> None:
     assert one_line(RULE) in text
     assert "search trials 0, 1, 2, 3 and 4: user: ValueError: <script>x</script> & co" in text
     assert "search trial 3: diverged: loss is not finite" in text
+
+
+def test_limits_are_answered_right_after_the_headline() -> None:
+    limits = Constraints(max_params_m=3.0)
+    analysis = Analysis(realistic_snapshot(), constraints=limits)
+    text = one_line(to_text(tables.leaderboard_table(analysis)))
+    headline = one_line(" ".join((analysis.headline.first, *analysis.headline.more)))
+    assert text.startswith(f"{headline} Under the limits (at most 3 M parameters)")
 
 
 def test_names_and_reasons_are_text_not_markup() -> None:

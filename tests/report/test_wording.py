@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from raybench.analysis.results import pair_results
 from raybench.analysis.whole import Analysis
-from raybench.report.wording import caption, failure_groups, failure_lines, sampling_note
+from raybench.report.wording import (
+    LOOSE,
+    caption,
+    failure_groups,
+    failure_lines,
+    loose_note,
+    sampling_note,
+    tier_text,
+)
 from tests.factories import (
     empty_snapshot,
     final_trial,
@@ -48,14 +58,26 @@ def test_no_failures() -> None:
     assert failure_lines(Analysis(empty_snapshot())) == []
 
 
-@pytest.mark.parametrize(
-    ("metric", "words"),
-    [("val/accuracy", "at an accuracy of 90.0%"), ("val/auroc", "at an accuracy of 50.0%")],
-)
-def test_sampling_note_uses_the_accuracy_where_it_is_known(metric: str, words: str) -> None:
+@pytest.mark.parametrize(("means", "words"), [([0.9], "of 90.0%"), ([], "of 50.0%")])
+def test_sampling_note_uses_the_accuracy_where_it_is_known(means: list[float], words: str) -> None:
+    pair = make_pair("resnet10t", [final_trial(NAME, 0, 0, mean) for mean in means])
+    (result,) = pair_results(make_snapshot(pair))
+    assert f"at an accuracy {words}" in (sampling_note(result) or "")
+
+
+@pytest.mark.parametrize("metric", ["val/nll", "val/auroc"])
+def test_sampling_note_speaks_of_accuracies_alone(metric: str) -> None:
     pair = make_pair("resnet10t", [final_trial(NAME, 0, 0, 0.9, metric=metric)])
     (result,) = pair_results(make_snapshot(pair, metric=metric))
-    assert words in (sampling_note(result) or "")
+    assert sampling_note(result) is None
+
+
+def test_a_loose_tier_has_a_mark_and_the_mark_a_note() -> None:
+    standings = Analysis(realistic_snapshot()).standings["digits"]
+    assert loose_note(standings) == [] and tier_text(standings[0]) == "1"
+    loose = replace(standings[1], tier=1, loose=True)
+    assert tier_text(loose) == "1?" and loose_note([*standings, loose]) == [LOOSE]
+    assert tier_text(replace(loose, tier=None, loose=False)) == ""
 
 
 def test_sampling_note_needs_the_preflight() -> None:

@@ -1,4 +1,4 @@
-"""Links to the pairs' runs: from a database, from a server, and none rather than a wait."""
+"""Links to the pairs' runs: from a server that others reach too, and none rather than a wait."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raybench.records import SweepSnapshot
+from raybench.tracking import links
 from raybench.tracking.links import pair_links
 from tests.tracking.fake_ledger import LEDGER, FakeLedger, pair, trial
 from tests.tracking.mlflow_server import MlflowServer
@@ -30,44 +30,47 @@ def ledger() -> FakeLedger:
     return FakeLedger(pair(trial(0, (0.5,))), pair(trial(0, (0.6,), pair_id="q"), id="q"))
 
 
-def test_a_homes_own_store_is_served_by_ui(store: Store, ledger: FakeLedger) -> None:
-    store.send(ledger)
-    links = pair_links(store.uri, header(ledger))
-    place = f"http://127.0.0.1:5000/#/experiments/{store.experiment_id()}/runs"
-    assert links == {key: f"{place}/{store.runs()[key].info.run_id}" for key in ("p", "q")}
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' servers are on this machine, and taken for others'."""
+    monkeypatch.setattr("raybench.tracking.links._is_shared", lambda _: True)
 
 
-def test_a_deleted_run_has_no_link(store: Store, ledger: FakeLedger) -> None:
-    store.send(ledger)
-    store.client.delete_run(store.runs()["p"].info.run_id)
-    assert pair_links(store.uri, header(ledger)).keys() == {"q"}
+@pytest.mark.parametrize(
+    "uri",
+    ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}",
+     "http://0.0.0.0:{port}", "sqlite:///mlflow.db", "postgresql://db.example/mlflow", "file:/x"],
+)  # fmt: skip
+def test_what_only_this_machine_shows_is_not_linked(
+    server: Server, ledger: FakeLedger, uri: str
+) -> None:
+    """The page is sent on: there is no ``raybench ui`` where it is read."""
+    assert pair_links(uri.format(port=server.server_address[1]), header(ledger)) == {}
+    assert server.asked == []
 
 
-def test_another_ledgers_runs_are_not_ours(store: Store, ledger: FakeLedger) -> None:
-    store.send(ledger)
-    assert pair_links(store.uri, replace(header(ledger), ledger_id="another")) == {}
-    assert pair_links(store.uri, replace(header(ledger), sweep="another")) == {}
+@pytest.mark.parametrize("uri", ["https://mlflow.example/x", "http://10.0.0.7:5000", "http://lab"])
+def test_servers_are_for_others_too(uri: str) -> None:
+    assert links._is_shared(uri)
+
+
+@pytest.mark.usefixtures("shared")
+def test_another_ledgers_runs_are_not_ours(server: Server, ledger: FakeLedger) -> None:
+    """The experiment that names no ledger is taken, never one that names another."""
+    found = pair_links(server.uri, replace(header(ledger), ledger_id="another"), 30.0)
+    assert found and all("/experiments/1/" in link for link in found.values())
     assert LEDGER == header(ledger).ledger_id
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, ledger: FakeLedger) -> None:
-    assert pair_links(f"sqlite:///{tmp_path / 'none.db'}", header(ledger)) == {}
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_rubbish_is_no_store(tmp_path: Path, ledger: FakeLedger) -> None:
-    (tmp_path / "x.db").write_bytes(b"rubbish" * 1000)
-    assert pair_links(f"sqlite:///{tmp_path / 'x.db'}", header(ledger)) == {}
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared")
 def test_a_real_server_says_the_same(mlflow_server: MlflowServer, ledger: FakeLedger) -> None:
     served = Store(mlflow_server.store.folder, mlflow_server.store.folder, own=False,
                    address=mlflow_server.address)  # fmt: skip
     served.send(ledger)
-    links = pair_links(mlflow_server.address, header(ledger), allowed_s=30.0)
+    found = pair_links(mlflow_server.address, header(ledger), allowed_s=30.0)
     place = f"{mlflow_server.address}/#/experiments/{served.experiment_id()}/runs"
-    assert links == {key: f"{place}/{served.runs()[key].info.run_id}" for key in ("p", "q")}
+    assert found == {key: f"{place}/{served.runs()[key].info.run_id}" for key in ("p", "q")}
 
 
 # -- a server of the tests' own ------------------------------------------------------------------
@@ -129,28 +132,31 @@ def server() -> Iterator[Server]:
     found.server_close()
 
 
+@pytest.mark.usefixtures("shared")
 def test_every_page_is_asked_for(server: Server, ledger: FakeLedger) -> None:
-    links = pair_links(server.uri, header(ledger), allowed_s=30.0)
+    found = pair_links(server.uri, header(ledger), allowed_s=30.0)
     place = f"{server.uri}/#/experiments/7/runs"
-    assert links == {"p": f"{place}/r1", "q": f"{place}/r2"}
+    assert found == {"p": f"{place}/r1", "q": f"{place}/r2"}
     assert [question.get("experiment_ids") for _, question, _ in server.asked] == [
         None, ["7"], ["7"],
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("shared")
 def test_credentials_are_used_and_not_shown(
     server: Server, ledger: FakeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = server.uri.replace("//", "//me:hunter22@")
-    links = pair_links(uri, header(ledger), allowed_s=30.0)
+    found = pair_links(uri, header(ledger), allowed_s=30.0)
     assert {by for *_, by in server.asked} == {"Basic " + base64.b64encode(b"me:hunter22").decode()}
-    assert links and not any("hunter22" in link for link in links.values())
+    assert found and not any("hunter22" in link for link in found.values())
     server.asked.clear()
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
     pair_links(server.uri, header(ledger), allowed_s=30.0)
     assert {by for *_, by in server.asked} == {"Bearer t0ken"}
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_silent_server_is_not_waited_for(server: Server, ledger: FakeLedger) -> None:
     server.silent = True
     started = time.monotonic()
@@ -158,5 +164,6 @@ def test_a_silent_server_is_not_waited_for(server: Server, ledger: FakeLedger) -
     assert time.monotonic() - started < 1.4
 
 
+@pytest.mark.usefixtures("shared")
 def test_no_server_is_no_mistake(ledger: FakeLedger) -> None:
     assert pair_links("http://127.0.0.1:1", header(ledger)) == {}

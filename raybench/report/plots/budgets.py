@@ -50,7 +50,7 @@ def budget(analysis: Analysis, cast: Cast) -> Plot | None:
         caption=(
             f"Expected best {metric[0].lower()}{metric[1:]} if only so much of the search had been "
             "run, its trials in random order; band: 10th to 90th percentile. The strip on top: who "
-            f"is expected to lead.{limit(analysis)}"
+            f"is expected to lead, from where two backbones have a trial.{limit(analysis)}"
         ),
         chart=_budget_chart(metric, cast),
         rows=rows,
@@ -156,14 +156,12 @@ def _budget_rows(task: TaskBudget, cast: Cast, shown: frozenset[tuple[str, str]]
             if (task.task, curve.backbone) in shown:
                 for row in _curve_rows(curve, axis, task.metric):
                     yield shared | row | {"backbone": cast.names[curve.backbone]}
-        leaders = task.on(axis)
-        ends_of = [after.start for after in leaders[1:]] + [leaders[-1].end]
-        for leader, end in zip(leaders, ends_of, strict=True):
+        for leader in task.on(axis):
             yield shared | {
                 "kind": "leader",
                 "backbone": cast.names[leader.backbone],
                 "x": leader.start,
-                "end": end,
+                "end": leader.end,
                 "spent": _spent(axis, leader.start),
                 "chance": numbers.chance(leader.chance),
             }
@@ -189,12 +187,19 @@ def _spent(axis: str, value: float) -> str:
 
 
 def _flips_title(found: list[TaskBudget]) -> str:
-    flips = sum(any(task.flips(axis) for axis in AXES) for task in found)
-    if not flips:
+    """On which axis, and on how many tasks."""
+    flips = {axis: sum(task.flips(axis) for task in found) for axis in AXES}
+    if not any(flips.values()):
         return "The same backbone is expected to lead at any budget"
+    words = {"trials": "the number of trials", "device_seconds": "device time"}
     if len(found) == 1:
-        return "Who is expected to lead depends on the budget"
-    return f"Who is expected to lead depends on the budget on {flips} of {len(found)} tasks"
+        where = numbers.listing(f"on {words[axis]}" for axis in AXES if flips[axis])
+        return f"Who is expected to lead depends {where}"
+    most, least = sorted(AXES, key=lambda axis: -flips[axis])
+    return (
+        f"Who is expected to lead depends on {words[most]} on {flips[most]} of {len(found)} tasks, "
+        f"on {words[least]} on {flips[least] or 'none'}"
+    )
 
 
 def _front_rows(front: Front, cast: Cast) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from raybench.analysis.ranking import Standing
 from raybench.analysis.results import final_metric
 from raybench.analysis.whole import Analysis, TaskAnalysis
 from raybench.report.plots.marks import (
+    WIDEST,
     Cast,
     column_names,
     columns_axis,
@@ -39,7 +40,7 @@ def heatmap(analysis: Analysis, cast: Cast) -> Plot | None:
         name="heatmap",
         title="Every backbone on every task",
         caption=(
-            f"{metric}: mean over final seeds with its 95% t interval. The colour compares within "
+            f"{metric}: mean over the final runs with its {WIDEST}. The colour compares within "
             "a task: full is its best backbone, none its worst; bold: in the first tier. Rows: "
             "best first over all data sets. leak: images shared between splits; oracle: read at "
             "the best test epoch; shared: timed while something else ran."
@@ -106,14 +107,14 @@ def _cells(number: int, task: TaskAnalysis, cast: Cast, disturbed: frozenset[str
 
 def _cell(standing: Standing, means: Sequence[float]) -> Row:
     """``means`` best first."""
-    final = standing.result.final
+    final, sure = standing.result.final, standing.uncertainty
     if final.mean is None:
         return {"value": standing.result.pair.state, "good": 0.0}
     spread = abs(means[0] - means[-1])
     text = numbers.metric_value(final.metric, final.mean, unit=False)
     return {
         "best" if standing.tier == 1 else "value": text,
-        "interval": numbers.interval_text(final.metric, final.mean, final.ci95),
+        "interval": numbers.interval_text(final.metric, final.mean, sure.widest if sure else None),
         "good": 1 - abs(means[0] - final.mean) / spread if spread else 1.0,
     }
 

@@ -19,6 +19,8 @@ LIT = 12
 """Backbones that stand out from the start; with more, the others begin in the background."""
 HEAD = 84
 """Room for slanted names above columns."""
+WIDEST = "95% interval (over seeds, and test images where predictions are kept)"
+"""What stands beside one number by itself."""
 ROW = 24
 """Height of one row, in pixels."""
 NAME_WIDTH = 205

@@ -13,6 +13,7 @@ from raybench.analysis.intervals import Interval
 from raybench.analysis.overall import ENOUGH, Overall, Score
 from raybench.analysis.rank_tests import CriticalDifference
 from raybench.analysis.whole import Analysis
+from raybench.records import is_minimised
 from raybench.report.plots.marks import (
     ROW,
     Cast,
@@ -37,7 +38,9 @@ def overall(analysis: Analysis, cast: Cast) -> Plot | None:
     found = analysis.overall
     if len(found.scores) < 2 or len(found.data_sets) < 2:
         return None
-    rows = [row for measure in _MEASURES for row in _score_rows(found.scores, measure, cast)]
+    title = numbers.metric_title(found.metric)
+    measures = (f"mean {title}", *_MEASURES)
+    rows = [row for measure in measures for row in _score_rows(found, measure, cast)]
     base = alt.Chart().encode(y=rows_axis(cast.name_width), tooltip=_SCORE_TIP)
     interval = base.mark_rule(style="rule", strokeWidth=2).encode(
         x=across("low", None), x2="high:Q"
@@ -52,17 +55,18 @@ def overall(analysis: Analysis, cast: Cast) -> Plot | None:
     return Plot(
         name="overall",
         title=f"Over {count} data sets {cast.names[found.scores[0].backbone]} has the best mean "
-        "score",
+        f"{title}",
         caption=(
             f"Means over {count} data sets, each the mean of its subsets; {sure}. Score: 100 is "
             "the best backbone of each task, 0 the worst. Win rate: share of the other backbones "
-            "beaten. A failed backbone has the last rank, score 0 and no win."
+            "beaten. A failed backbone has the last rank, score 0, no win and no mean "
+            f"{title}."
         ),
         chart=alt.layer(interval, dot, row_names("true", cast.name_width)).properties(
             height=alt.Step(ROW)
         ),
         rows=rows,
-        choices={"measure": _MEASURES},
+        choices={"measure": measures},
     )
 
 
@@ -162,13 +166,19 @@ _RANK_TIP = tooltip(backbone="backbone", shown="mean rank")
 _WIN_TIP = tooltip(first="row", second="column", words="% won", adjusted="Wilcoxon, Holm: p")
 
 
-def _score_rows(scores: Sequence[Score], measure: str, cast: Cast) -> Iterator[Row]:
+def _score_rows(found: Overall, measure: str, cast: Cast) -> Iterator[Row]:
     """Best first by this measure."""
-    measured = [(*_measured(score, measure), cast.names[score.backbone]) for score in scores]
-    ranked = sorted(measured, key=lambda item: item[0] if measure == "mean rank" else -item[0])
+    measured = [
+        (value, interval, cast.names[score.backbone])
+        for score in found.scores
+        for value, interval in _measured(score, measure, found.metric)
+    ]
+    by_metric = measure not in _MEASURES
+    falls = is_minimised(found.metric) if by_metric else measure == "mean rank"
+    ranked = sorted(measured, key=lambda item: item[0] if falls else -item[0])
+    digits = 2 if measure == "mean rank" or not numbers.is_percent(found.metric) else 1
     for row, (value, interval, name) in enumerate(ranked, 1):
         low, high = interval or (None, None)
-        digits = 2 if measure == "mean rank" else 1
         yield {
             "measure": measure,
             "row": row,
@@ -180,13 +190,18 @@ def _score_rows(scores: Sequence[Score], measure: str, cast: Cast) -> Iterator[R
         }
 
 
-def _measured(score: Score, measure: str) -> tuple[float, Interval | None]:
-    """Ranks as they are, shares in percent."""
+def _measured(score: Score, measure: str, metric: str) -> Iterator[tuple[float, Interval | None]]:
+    """Ranks as they are, shares in percent; no mean metric of those that failed."""
     if measure == "mean rank":
-        return score.mean_rank, score.mean_rank_ci
-    own = measure == "win rate"
-    value, interval = (score.win_rate, score.win_rate_ci) if own else (score.score, score.score_ci)
-    return 100 * value, interval and (100 * interval[0], 100 * interval[1])
+        yield score.mean_rank, score.mean_rank_ci
+        return
+    value, interval = {
+        "win rate": (score.win_rate, score.win_rate_ci),
+        "mean normalised score": (score.score, score.score_ci),
+    }.get(measure, (score.mean, score.mean_ci))
+    unit = 100 if measure in _MEASURES or numbers.is_percent(metric) else 1
+    if value is not None:
+        yield unit * value, interval and (unit * interval[0], unit * interval[1])
 
 
 def _diagram(scores: Sequence[Score], test: CriticalDifference, cast: Cast) -> Iterator[Row]:

@@ -71,8 +71,27 @@ class Plot:
         spec["transform"] = filters + spec.get("transform", [])
         spec["params"] = chosen + _SIZES + spec.get("params", [])
         if isinstance(self.width, int):
-            spec |= {"width": "container"}
+            spec["width"] = "container"
+            if isinstance(spec.get("height"), dict):
+                spec |= self._rows_high(spec["height"]["step"], spec["params"])
         return spec
+
+    def _rows_high(self, step: float, params: Sequence[Spec]) -> Spec:
+        """A height in pixels for the rows of the choice: beside a height in steps, Vega-Lite cannot
+        fit the width, and says so.
+
+        Counts are the value of a signal, so that no name becomes part of an expression.
+        """
+        (chosen, *_) = (*self.choices, "")
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            name = row.get(chosen, "")
+            counts[name] = max(counts.get(name, 0), row.get("row", 0))
+        most = step * max(counts.values())
+        if not chosen:
+            return {"height": most}
+        height = {"name": "height", "expr": f"{step} * counts[{chosen}]"}
+        return {"height": most, "params": [*params, {"name": "counts", "value": counts}, height]}
 
     def figures(self, dark: bool = False) -> Iterator[tuple[str, Spec]]:
         """For files: stem and themed spec with title and caption, a panel per task or data set."""

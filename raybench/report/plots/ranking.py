@@ -22,7 +22,8 @@ from raybench.report.plots.marks import (
     rows_axis,
     tooltip,
 )
-from raybench.report.plots.plot import Layers, Plot, Row
+from raybench.report.plots.plot import Layers, Plot, Row, Rows
+from raybench.report.wording import LOOSE, tier_text
 
 _LIKELY = 0.005
 _EVERY = "all data sets"
@@ -40,8 +41,9 @@ def ranking(analysis: Analysis, cast: Cast) -> Plot | None:
         caption=(
             f"Mean {metric[0].lower()}{metric[1:]}, best first. Thick: 95% interval over final "
             f"{_units(analysis)}; thin: over the test images too, where predictions are kept; "
-            "ticks: single runs. Tiers, shaded in turn, cannot be told apart inside (5%, Holm over "
-            "all pairs of the task)."
+            "ticks: single runs. Tiers are shaded in turn: a tier is its best backbone and those "
+            "that cannot be told apart from it (5%, Holm over all pairs of the task)."
+            f"{_loose(rows)}"
         ),
         chart=_ranking_chart(metric, cast),
         rows=rows,
@@ -82,14 +84,17 @@ def chances(analysis: Analysis, cast: Cast) -> Plot | None:
     if not rows:
         return None
     task, ((leader, share), *_) = found[0]
-    where = f"over {_EVERY}" if task == _EVERY else f"on {task}"
+    scope, metric = f"on {task}", numbers.metric_title(final_metric(analysis.snapshot.metric))
+    what, overall = f"to have the best mean {metric}", analysis.overall.chances
+    if task == _EVERY and overall is not None:
+        what, scope = overall.of, f"over {overall.scope}"
     return Plot(
         name="chances",
-        title=f"{cast.names[leader]} is the best {where} with {numbers.chance(share)} probability",
+        title=f"{cast.names[leader]}: {numbers.chance(share)} {what} {scope}",
         caption=(
             "Share of joint draws from what the final seeds (and, with predictions, the test "
             "images) leave open in which the backbone has the best mean; over data sets: the best "
-            "mean normalised score. Those under 0.5% are left out."
+            f"mean {metric} of them all. Those under 0.5% are left out."
         ),
         chart=_chance_chart(cast),
         rows=rows,
@@ -123,15 +128,17 @@ def _ranking_rows(task: TaskAnalysis, cast: Cast) -> Iterator[Row]:
         if sure is None or standing.tier is None:
             yield named | {"kind": "none", "state": standing.result.pair.state}
             continue
-        named["tier_name"] = f"tier {standing.tier}" if standing.tier != above else None
-        above = standing.tier
+        begins = standing.loose or standing.tier != above
+        named["tier_name"] = f"tier {tier_text(standing)}" if begins else None
+        above = above if standing.loose else standing.tier
         yield named | {
             "kind": "result",
-            "tier": standing.tier,
+            "tier": None if standing.loose else standing.tier,
             "mean": points(final.metric, sure.mean),
             "shown": numbers.with_interval(final.metric, sure.mean, sure.widest),
             "rank": str(standing.rank),
-            "tier_shown": str(standing.tier),
+            "tier_shown": tier_text(standing),
+            "loose": standing.loose,
             "chance": numbers.chance(standing.chance),
             **ends(final.metric, sure.seeds),
             **ends(final.metric, sure.both or sure.images, "both_"),
@@ -149,6 +156,10 @@ def _ranking_title(analysis: Analysis) -> str:
     if not alone:
         return f"No backbone leads any of the {len(ranked)} tasks beyond chance"
     return f"One backbone leads beyond chance on {alone} of {len(ranked)} tasks"
+
+
+def _loose(rows: Rows) -> str:
+    return f" {LOOSE}" if any(row.get("loose") for row in rows) else ""
 
 
 def _units(analysis: Analysis) -> str:

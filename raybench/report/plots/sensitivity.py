@@ -28,7 +28,9 @@ from raybench.report.plots.marks import (
 from raybench.report.plots.plot import Layers, Plot, Row
 
 _HEIGHT = 290
-_MOST_RUNGS, _SMALL = 8, 0.01
+_MOST_RUNGS = 8
+_SPELLING = "datum.value < 0.1 ? format(datum.value, '~e') : format(datum.value, '~g')"
+"""Of a hyperparameter's value, the same on every axis."""
 
 
 def response(analysis: Analysis, cast: Cast) -> Plot | None:
@@ -103,7 +105,7 @@ def _mean_chart(first: MeanResponse, metric: str, cast: Cast) -> Layers:
     focus = cast.focus
     unit = "points of " if numbers.is_percent(metric) else ""
     title = f"Behind the best ({unit}{numbers.metric_title(metric)})"
-    rungs = alt.Axis(values=list(first.values), format="~e", grid=False)
+    rungs = alt.Axis(values=list(first.values), labelExpr=_SPELLING, grid=False)
     x = across("x", f"{first.name} (log scale)", rungs, type="log", padding=16)
     looks = {"color": cast.colour, "opacity": cast.opacity(focus)}
     base = alt.Chart().encode(x=x, tooltip=_TIP, **looks)
@@ -226,9 +228,8 @@ def _setting_axis(found: Sequence[Response], names: Sequence[str]) -> alt.X:
     log = any(response.range is not None and response.range.log for response in found)
     rungs = sorted({value for response in found for value, _ in response.rungs})
     few = len(names) == 1 and 1 < len(rungs) <= _MOST_RUNGS
-    text = f"datum.value < {_SMALL} ? format(datum.value, '~e') : format(datum.value, '~g')"
     values = rungs if few else alt.Undefined
-    axis = alt.Axis(values=values, labelExpr=text, tickCount=6, grid=False)
+    axis = alt.Axis(values=values, labelExpr=_SPELLING, tickCount=6, grid=False)
     name = names[0] if len(names) == 1 else "Hyperparameter"
     if log:
         return across("x", f"{name} (log scale)", axis, type="log")

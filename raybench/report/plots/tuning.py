@@ -13,6 +13,7 @@ from raybench.analysis.rank_change import Place, RankChange
 from raybench.analysis.whole import Analysis
 from raybench.report.plots.marks import (
     ROW,
+    WIDEST,
     Cast,
     across,
     ends,
@@ -25,6 +26,7 @@ from raybench.report.plots.marks import (
 from raybench.report.plots.plot import Align, Layers, Plot, Row
 
 _SLOPE = 36  # height of one place, with a name and its value below
+_NARROWEST, _MIDDLE = 320, 40  # a phone's width, and what is left to the lines there
 
 
 def default_against_tuned(analysis: Analysis, cast: Cast) -> Plot | None:
@@ -86,14 +88,14 @@ def rank_changes(analysis: Analysis, cast: Cast) -> Plot | None:
         rows=[row for change in changes for row in _slopes(change, cast)],
         choices={"task": tuple(change.task for change in changes)},
         width=2 * cast.name_width + 300,
-        min_width=2 * cast.name_width + 120,
+        min_width=_NARROWEST,
     )
 
 
 def _slope_chart(cast: Cast) -> Layers:
     """Lines between two columns of names, each with its value below."""
-    side = cast.name_width + 6
-    room: dict[str, Any] = {"rangeMin": side, "rangeMax": alt.ExprRef(f"wide - {side}")}
+    side = f"min({cast.name_width + 6}, (wide - {_MIDDLE}) / 2)"
+    room = {"rangeMin": alt.ExprRef(side), "rangeMax": alt.ExprRef(f"wide - {side}")}
     x = alt.X(
         "side:Q",
         title=None,
@@ -108,9 +110,10 @@ def _slope_chart(cast: Cast) -> Layers:
     )
     dots = base.mark_point(filled=True, size=130).encode(shape=cast.plain_shape)
     sides: tuple[tuple[int, Align, int], ...] = ((0, "right", -14), (1, "left", 14))
+    limit, size = (alt.ExprRef(text) for text in (f"{side} - 14", "wide < 420 ? 11 : 12.5"))
     texts = [
         alt.Chart()
-        .mark_text(style=style, align=align, dx=dx, dy=dy, limit=cast.name_width)
+        .mark_text(style=style, align=align, dx=dx, dy=dy, limit=limit, fontSize=size)
         .encode(x=x, y=y, text=f"{field}:N")
         .transform_filter(f"datum.side === {end} && {kind}")
         for end, align, dx in sides
@@ -129,7 +132,14 @@ _TEXTS = (
     ("backbone", "strong", -7, "datum.leads"),
     ("value", "note", 8, "true"),
 )
-_BARE: dict[str, Any] = {"domain": False, "ticks": False, "labelFlush": False, "labelFontSize": 13}
+_BARE: dict[str, Any] = {
+    "domain": False,
+    "ticks": False,
+    "labelFlush": False,
+    "labelFontSize": 13,
+    "labelAlign": {"condition": {"test": "datum.value === 0", "value": "right"}, "value": "left"},
+    "labelOverlap": False,
+}
 _DUMBBELL_TIP = tooltip(backbone="backbone", before="default", after="tuned", gain="gain")
 
 
@@ -200,7 +210,7 @@ def _means(changes: Sequence[RankChange]) -> str:
     others = [change.task for change in changes if change.split == "validation"]
     parts = []
     if tested:
-        parts.append("Mean test value over final seeds with its 95% t interval.")
+        parts.append(f"Mean test value over the final runs with its {WIDEST}.")
     if others:
         where = f" on {numbers.listing(others)}" if tested else ""
         parts.append(f"Validation, one run each{where}: the best of many, so partly luck.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raybench.analysis import numbers, pareto
-from raybench.analysis.constraints import Remaining, remaining
+from raybench.analysis.constraints import Remaining
 from raybench.analysis.cost import COLUMNS, CostTable, sweep_cost_tables
 from raybench.analysis.pareto import Front, ParetoPoint
 from raybench.report.blocks import Badge, Block, Cell, Column, Panels, Row, Section, Table, Words
@@ -21,7 +21,7 @@ def cost_section(view: View) -> Section:
     """Constraints first where there are any, then fronts, then the measurements."""
     blocks: list[Block] = []
     if view.analysis.constraints:
-        blocks += _remaining(view, remaining(view.analysis, view.analysis.constraints))
+        blocks.append(_remaining(view, view.analysis.remaining))
     blocks += _fronts(view)
     blocks += [_measured(view, table) for table in sweep_cost_tables(view.analysis.snapshot)]
     if blocks and not sweep_cost_tables(view.analysis.snapshot):
@@ -37,7 +37,7 @@ def _unmeasured(view: View) -> str:
     )
 
 
-def _remaining(view: View, found: Remaining) -> list[Block]:
+def _remaining(view: View, found: Remaining) -> Table:
     columns = [
         Column("Backbone", numeric=False),
         Column("", numeric=False),
@@ -47,8 +47,7 @@ def _remaining(view: View, found: Remaining) -> list[Block]:
     verdicts += [(one.backbone, "ruled out", one.reason) for one in found.refused]
     verdicts += [(one.backbone, "unknown", one.reason) for one in found.unknown]
     rows = [Row([view.backbone(n), Cell(verdict), Cell(why)]) for n, verdict, why in verdicts]
-    table = Table("Within the constraints", columns, rows)
-    return [Words(found.sentences, "lead"), table]
+    return Table(f"Within the limits: {found.constraints.text}", columns, rows)
 
 
 def _fronts(view: View) -> list[Block]:

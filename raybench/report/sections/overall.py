@@ -7,7 +7,7 @@ from raybench.analysis import overall as across
 from raybench.analysis.overall import Overall, Score
 from raybench.analysis.rank_tests import Paired
 from raybench.report.blocks import Block, Cell, Column, Row, Section, Table, Words
-from raybench.report.view import View, chance_cell, number_cell
+from raybench.report.view import View, chance_cell, change_cell, metric_cell, number_cell
 
 _PAIRS_SHOWN = 100
 
@@ -34,7 +34,8 @@ def overall_section(view: View) -> Section | None:
 def _scores(view: View, found: Overall) -> Table:
     tier_of = {name: n for n, tier in enumerate(found.tiers, start=1) for name in tier}
     failed = any(score.failed for score in found.scores)
-    titles = ["Tier"] * bool(tier_of) + ["Mean rank", "Score", "Win rate", "P(best)"]
+    metric = f"Mean {numbers.metric_title(found.metric)}"
+    titles = ["Tier"] * bool(tier_of) + [metric, "Mean rank", "Score", "Win rate", "P(best)"]
     columns = [Column("Backbone", numeric=False), *map(Column, titles)]
     columns += [Column("Failed on", numeric=False)] * failed
     rows = []
@@ -42,13 +43,16 @@ def _scores(view: View, found: Overall) -> Table:
         tier = tier_of.get(score.backbone)
         place = [Cell(numbers.MISSING if tier is None else str(tier), tier)] * bool(tier_of)
         lost = [Cell(", ".join(score.failed) or numbers.MISSING)] * failed
-        rows.append(Row([view.backbone(score.backbone), *place, *_cells(score), *lost]))
-    title = f"Over {numbers.plural(len(found.data_sets), 'data set')}, best mean score first"
+        rows.append(
+            Row([view.backbone(score.backbone), *place, *_cells(score, found.metric), *lost])
+        )
+    title = f"Over {numbers.plural(len(found.data_sets), 'data set')}, best {metric.lower()} first"
     return Table(title, columns, rows)
 
 
-def _cells(score: Score) -> list[Cell]:
+def _cells(score: Score, metric: str) -> list[Cell]:
     return [
+        metric_cell(metric, score.mean, score.mean_ci),
         number_cell(score.mean_rank, 2, score.mean_rank_ci),
         number_cell(score.score, 2, score.score_ci),
         number_cell(score.win_rate, 2, score.win_rate_ci),
@@ -65,20 +69,20 @@ def _wilcoxon(view: View, found: Overall) -> list[Block]:
     columns = [
         Column("Better", numeric=False),
         Column("Than", numeric=False),
-        *map(Column, ("Score difference", "p", "p (Holm)")),
+        *map(Column, ("Difference", "p", "p (Holm)")),
     ]
     note = f"{left_out:,} more with larger p-values are left out here." if left_out else ""
-    rows = [_paired(view, pair) for pair in pairs]
+    rows = [_paired(view, pair, found.metric) for pair in pairs]
     return [Table("Wilcoxon's signed-rank test over data sets", columns, rows, note, filters=True)]
 
 
-def _paired(view: View, pair: Paired) -> Row:
+def _paired(view: View, pair: Paired, metric: str) -> Row:
     values = (pair.p_value, pair.adjusted)
     return Row(
         [
             view.backbone(pair.first),
             Cell(view.looks[pair.second].name),
-            number_cell(pair.difference, 3),
+            change_cell(metric, pair.difference, None),
             *(number_cell(value, 4) for value in values),
         ]
     )

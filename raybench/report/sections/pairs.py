@@ -6,7 +6,7 @@ from raybench.analysis import numbers
 from raybench.analysis.ranking import Standing
 from raybench.report.blocks import Block, Cell, Column, Row, Section, Table, Words
 from raybench.report.view import View, chance_cell, metric_cell
-from raybench.report.wording import FailureGroup, failure_groups
+from raybench.report.wording import FailureGroup, failure_groups, loose_note, tier_text
 
 
 def pairs_section(view: View) -> Section:
@@ -36,10 +36,11 @@ def _table(view: View, standings: list[Standing]) -> Table:
     note = (
         "Validation: of the best search trial; gain: over the recipe's default. Search and finals: "
         "wall time × share of the device (CPU: cores)."
+        + "".join(f" {note}" for note in loose_note(standings))
         + (" A state leads to the pair's MLflow run." if view.links else "")
     )
     rows = [_row(view, standing) for standing in standings]
-    return Table("All numbers of every pair", columns, rows, note, filters=True)
+    return Table("All numbers of every pair", columns, rows, note, filters=True, style="dense")
 
 
 def _row(view: View, s: Standing) -> Row:
@@ -52,7 +53,7 @@ def _row(view: View, s: Standing) -> Row:
     cells = [
         view.backbone(pair.backbone, full=True),
         Cell(result.task),
-        Cell(numbers.MISSING if s.tier is None else str(s.tier), s.tier),
+        Cell(tier_text(s) or numbers.MISSING, s.tier),
         metric_cell(result.final.metric, result.mean, interval),
         chance_cell(s.chance),
         metric_cell(metric, result.tuned),

@@ -28,6 +28,10 @@ from raybench.version import __version__
 
 _SECTIONS = ("recipe", "space", "search", "budget", "final", "resources")
 _VALUES_SHOWN = 6
+PLACES = (
+    "Files, folders and addresses are named here by their last part only, hosts and users not at "
+    "all: put your own places in before you run it."
+)
 
 
 def provenance_section(view: View) -> Section:
@@ -45,7 +49,8 @@ def provenance_section(view: View) -> Section:
         Words(
             [
                 f"Save the sweep below as {name}.yaml. The first command runs it, or only what is "
-                "missing where some of it is there already; the second writes this page."
+                "missing where some of it is there already; the second writes this page.",
+                PLACES,
             ]
         ),
         Code(commands),

@@ -10,7 +10,7 @@ from raybench.analysis.ranking import Standing
 from raybench.analysis.whole import TaskAnalysis
 from raybench.report.blocks import Bar, Block, Cell, Column, Panels, Row, Section, Table, Words
 from raybench.report.view import View, chance_cell, change_cell, metric_cell, p_cell
-from raybench.report.wording import sampling_note
+from raybench.report.wording import loose_note, sampling_note, tier_text
 
 _RULES = (results.SELECTION, uncertainty.RULE, comparison.RULE, probability.RULE)
 
@@ -34,7 +34,7 @@ def ranking_section(view: View) -> Section:
 
 def _panel(view: View, task: TaskAnalysis) -> list[Block]:
     answer = view.analysis.headline.by_task.get(task.name)
-    notes = [task.power.text] if task.power else []
+    notes = loose_note(task.standings) + ([task.power.text] if task.power else [])
     if task.evidence is None:  # else the intervals hold it already
         notes += [f"{note}." for r in task.results if (note := sampling_note(r))][:1]
     return [
@@ -69,7 +69,7 @@ def _cells(view: View, task: TaskAnalysis, s: Standing, scale: Interval | None) 
     state = result.pair.state
     return [
         view.backbone(result.pair.backbone),
-        Cell("" if s.tier is None else str(s.tier), s.tier),
+        Cell(tier_text(s), s.tier),
         metric_cell(final.metric, result.mean, interval),
         Cell("", result.mean, bar=_bar(result.mean, interval, scale)),
         chance_cell(s.chance),

@@ -100,9 +100,9 @@ def _leaders(view: View, task: TaskBudget) -> list[Block]:
     columns = [
         Column("Budget counted in", numeric=False),
         Column("From"),
-        Column("To"),
+        Column("Until"),
         Column("Expected best", numeric=False),
-        Column("Chance to be best"),
+        Column("Chance at its start"),
     ]
     rows = [_stretch(view, leader) for leader in task.leaders]
     return [Table("Expected leader by budget", columns, rows)]

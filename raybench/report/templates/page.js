@@ -66,7 +66,19 @@ function setUpPrint() {
   addEventListener("beforeprint", () => all("details").forEach((d) => { d.open = true; }));
 }
 
+// What goes on beyond the right edge is faded there, as not every system shows a scroll bar.
+function setUpHints() {
+  const mark = (box) => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => mark(target.closest(".scroll"))));
+  for (const box of all(".scroll")) {
+    box.addEventListener("scroll", () => mark(box), { passive: true });
+    watch.observe(box);
+    watch.observe(box.firstElementChild);
+  }
+}
+
 setUpTheme();
 setUpPlace();
 setUpTasks();
+setUpHints();
 setUpPrint();

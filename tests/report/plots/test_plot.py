@@ -45,7 +45,7 @@ def test_specs_are_valid_and_hold_what_they_read(wide_plots: Plots, name: str) -
     }  # of those without a result
     assert not re.search(r"#[0-9a-f]{6}", text), "colours are the theme's"
     assert len(text) < 150_000
-    assert plot.title[0].isupper() or plot.title.split()[0] in text
+    assert plot.title[0].isupper() or plot.title.split()[0].rstrip(":") in text
     assert plot.caption.endswith(".") and plot.title in plot.alt
 
 
@@ -61,6 +61,19 @@ def test_a_choice_is_a_parameter_that_filters(wide_plots: Plots) -> None:
     ]
     for row in plot.rows:
         assert row["task"] in plot.choices["task"] and row["axis"] in plot.choices["axis"]
+
+
+def test_rows_have_their_height_by_what_is_chosen(wide_plots: Plots) -> None:
+    """No name is part of an expression."""
+    plot = wide_plots["chances"]
+    spec = plot.spec()
+    params = {param["name"]: param for param in spec["params"]}
+    counts = params["counts"]["value"]
+    assert set(counts) == set(plot.choices["task"])
+    for task, count in counts.items():
+        assert count == sum(row["task"] == task for row in plot.rows)
+    assert params["height"]["expr"] == "24 * counts[task]"
+    assert spec["height"] == 24 * max(counts.values())
 
 
 @pytest.mark.parametrize("name", WIDE)
@@ -83,7 +96,10 @@ def test_a_figure_has_a_panel_per_task_a_title_and_its_own_colours(wide_plots: P
 
 def test_other_choices_are_files_of_their_own(wide_plots: Plots) -> None:
     stems = [stem for stem, _ in wide_plots["overall"].figures()]
-    assert stems == ["overall/mean-normalised-score", "overall/mean-rank", "overall/win-rate"]
+    assert stems == [
+        f"overall/{measure}"
+        for measure in ("mean-accuracy", "mean-normalised-score", "mean-rank", "win-rate")
+    ]
 
 
 def test_too_many_tasks_are_files_rather_than_panels() -> None:

@@ -15,9 +15,10 @@ from raybench.analysis.importance import Importance
 from raybench.analysis.searches import AXES
 from raybench.analysis.whole import Analysis
 from raybench.records import SweepSnapshot
-from raybench.report.plots import budgets, heatmap, overall, sensitivity, tuning
+from raybench.report.plots import budgets, heatmap, overall, ranking, sensitivity, tuning
 from raybench.report.plots.marks import Cast
 from raybench.report.plots.plot import Rows
+from raybench.report.wording import LOOSE
 from tests.factories import make_pair, make_snapshot, profiled_snapshot, tuned_pair
 from tests.report.plots.conftest import Plots, plots_of
 from tests.wide_sweep import wide_snapshot
@@ -59,6 +60,45 @@ def test_a_tier_is_named_where_it_begins(wide_plots: Plots) -> None:
         tiers = [0, *(row["tier"] for row in rows)]
         named = [row["tier_name"] is not None for row in rows]
         assert named == [tiers[i] != tiers[i + 1] for i in range(len(rows))]
+
+
+def test_one_number_has_one_width_everywhere(wide: Analysis, wide_plots: Plots) -> None:
+    """The widest known: over seeds and images, at the default too."""
+    for change in wide.tunability.changes:
+        sure = wide.tasks[change.task].uncertainties
+        widest = {r.pair.backbone: sure[r.pair.id].widest for r in wide.by_task[change.task]}
+        assert {place.backbone: place.tuned_interval for place in change.places} == widest
+        cells = _rows(wide_plots, "heatmap", kind="cell", task=change.task)
+        shown = {cell["backbone"]: cell["interval"] for cell in cells}
+        for place in change.places:
+            name, (low, high) = wide.short[place.backbone], place.tuned_interval or (0, 0)
+            assert place.tuned is not None and place.default_interval is not None
+            text = numbers.interval_text(change.metric, place.tuned, (low, high))
+            assert shown[name] == text
+        gain = wide.tunability.gains[0].result
+    seeds = gain.final_default.ci95 if gain.final_default else None
+    place = next(
+        p
+        for c in wide.tunability.changes
+        for p in c.places
+        if (c.task, p.backbone) == (gain.task, gain.pair.backbone)
+    )
+    assert seeds is not None and place.default_interval is not None
+    assert place.default_interval[1] - place.default_interval[0] > seeds[1] - seeds[0]
+
+
+def test_a_tier_out_of_order_is_marked_and_not_shaded() -> None:
+    analysis = Analysis(wide_snapshot(3, 1))
+    (name, task), *_ = analysis.tasks.items()
+    loose = replace(task.standings[2], tier=1, loose=True)
+    middle = replace(task.standings[1], tier=2)
+    first = replace(task.standings[0], tier=1)
+    analysis.tasks = {name: replace(task, standings=(first, middle, loose))}
+    plot = ranking.ranking(analysis, Cast.of(analysis))
+    assert plot is not None and LOOSE in plot.caption
+    rows = [row for row in plot.rows if row["kind"] == "result"]
+    assert [row["tier_name"] for row in rows] == ["tier 1", "tier 2", "tier 1?"]
+    assert [row["tier"] for row in rows] == [1, 2, None]
 
 
 def test_heatmap_has_every_pair_and_says_what_is_missing(live: Analysis, live_plots: Plots) -> None:
