@@ -69,9 +69,6 @@ class Thumbnails:
         return None
 
 
-NO_THUMBNAILS = Thumbnails(None)
-
-
 def _data_url(pixels: NDArray[np.uint8]) -> str:
     from PIL import Image
 

@@ -16,7 +16,7 @@ from PIL import Image
 from raybench.datasets.cache.store import close_sets, open_cache
 from raybench.records import PairRow
 from raybench.spec import DatasetSpec
-from raybench.thumbnails import NO_THUMBNAILS, SIDE, Thumbnails
+from raybench.thumbnails import SIDE, Thumbnails
 from tests.factories import make_pair
 
 
@@ -77,7 +77,7 @@ def test_a_cache_that_is_gone_or_damaged_gives_none(
 
 def test_no_cache_no_digest_no_images() -> None:
     pair = make_pair("a", facts={})
-    assert NO_THUMBNAILS.read(pair, ["x"]) == {}
-    assert NO_THUMBNAILS.why == "no cache of decoded images is at hand"
+    assert Thumbnails(None).read(pair, ["x"]) == {}
+    assert Thumbnails(None).why == "no cache of decoded images is at hand"
     assert Thumbnails(Path("/nowhere")).read(pair, ["x"]) == {}
     assert Thumbnails(Path("/nowhere")).read(pair, []) == {}

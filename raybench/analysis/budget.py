@@ -53,7 +53,6 @@ class BudgetCurve:
         expected, low, high: of the best of k; mean, 10th and 90th percentile over random orders.
         device_seconds: of k average trials.
         chance: to be the task's best when every backbone has had k trials.
-        as_run, as_run_seconds: best so far and seconds spent, in the order that was.
         designed: how many of the n are the ladder's.
     """
 
@@ -65,8 +64,6 @@ class BudgetCurve:
     high: tuple[float, ...]
     device_seconds: tuple[float, ...]
     chance: tuple[float, ...]
-    as_run: tuple[float, ...]
-    as_run_seconds: tuple[float, ...]
     designed: int
 
 
@@ -149,8 +146,6 @@ def _curve(task: str, search: Search, sign: float, chance: Floats) -> BudgetCurv
         high=tuple(high),
         device_seconds=tuple((trials * search.cost).tolist()),
         chance=tuple(chance[:count].tolist()),
-        as_run=tuple((sign * np.maximum.accumulate(values)).tolist()),
-        as_run_seconds=tuple(search.seconds.cumsum().tolist()),
         designed=search.designed,
     )
 

@@ -49,7 +49,6 @@ def test_a_curve_by_hand() -> None:
     assert curve.low == (0.6, 0.7, 0.95)
     assert curve.high == (0.95, 0.95, 0.95)
     assert curve.device_seconds == pytest.approx((0.5, 1.0, 1.5))
-    assert curve.as_run == (0.6, 0.7, 0.95)
     assert curve.chance == pytest.approx((1, 1, 1))
 
 
@@ -136,7 +135,6 @@ def test_smaller_is_better_where_it_is() -> None:
     (curve,) = task.curves
     assert curve.expected == pytest.approx((2.0, 1.0))
     assert curve.low == (1, 1) and curve.high == (3, 1)
-    assert curve.as_run == (3, 1)
 
 
 def test_the_ladders_trials_are_counted() -> None:
