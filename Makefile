@@ -49,6 +49,7 @@ nightly: chaos
 	$(BIN)/python benchmarks/tracking_load.py --at-once 32 --seconds 300
 	$(BIN)/python benchmarks/ledger_scale.py
 	$(BIN)/python benchmarks/ledger_scale.py --postgres
+	$(BIN)/python benchmarks/report_scale.py --predictions
 
 clean:
 	rm -rf $(VENV) build dist
