@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from raybench.analysis import numbers
 from raybench.datasets.audit.findings import (
     SEVERITIES,
@@ -21,6 +19,7 @@ from raybench.datasets.audit.findings import (
     reference,
 )
 from raybench.datasets.listing import plural
+from raybench.report.templating import html_environment
 
 MAX_SETS = 60
 _PER_FINDING = 24
@@ -45,14 +44,7 @@ def shown_images(report: AuditReport) -> frozenset[str]:
 
 def render_audit(report: AuditReport, pictures: Mapping[str, Picture]) -> str:
     """The page as text; the same report gives the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("raybench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = html_environment()
     return environment.get_template("audit.html").render(_context(report, pictures))
 
 

@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from raybench.analysis import numbers
@@ -30,6 +30,7 @@ from raybench.report.plots import all_plots, theme
 from raybench.report.plots.plot import Plot
 from raybench.report.rendering import javascript_bundle
 from raybench.report.sections import sections
+from raybench.report.templating import html_environment
 from raybench.report.view import Pictures, View
 from raybench.report.wording import limits
 
@@ -165,13 +166,6 @@ def _template(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("raybench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = html_environment()
     environment.globals |= {"row_html": row_html, "badges": badges_html}
     return environment
